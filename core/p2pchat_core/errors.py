@@ -5,6 +5,7 @@
     P2PChatError
     ├── ConfigError            what the user configured cannot be used
     ├── AddressError           a multiaddr or peer id that cannot be used
+    │   └── OwnAddressError        it is our own
     ├── IdentityError          a key or key file that cannot be used
     ├── ProtocolError
     │   ├── LocalProtocolError     we misused a protocol machine (a bug here)
@@ -15,11 +16,16 @@
     │   └── StreamLimitError       a named limit refused it
     ├── ConnectionLostError    the connection below a stream is gone
     ├── DialError              a peer could not be reached
+    │   ├── RelayUnreachableError  the relay itself could not be reached
     │   ├── NoReservationError     the relay knows of no such peer
+    │   ├── NoAnswerError          it did not answer in time
     │   └── UnsupportedProtocolError  the peer speaks none of the protocols asked for
     ├── RelayError             a relay refused us (carries its status)
     ├── SignalingError         the SDP exchange broke (carries its stage)
     ├── IceFailedError         no candidate pair worked (carries how many were tried)
+    ├── NotConnectedError      there is no connection to that peer
+    ├── MessageError           a text that cannot be sent as a message
+    ├── CommandError           a command that is unknown or not well formed
     └── StoreError             the history could not be read or written
 
 Messages are sentences a user can read: what happened and, where there is something to do, what to do. ``code``
@@ -32,16 +38,22 @@ from typing import ClassVar
 
 __all__ = [
     "AddressError",
+    "CommandError",
     "ConfigError",
     "ConnectionLostError",
     "DialError",
     "IceFailedError",
     "IdentityError",
     "LocalProtocolError",
+    "MessageError",
+    "NoAnswerError",
     "NoReservationError",
+    "NotConnectedError",
+    "OwnAddressError",
     "P2PChatError",
     "ProtocolError",
     "RelayError",
+    "RelayUnreachableError",
     "RemoteProtocolError",
     "SignalingError",
     "StoreError",
@@ -69,6 +81,12 @@ class AddressError(P2PChatError):
     """The text or bytes are not an address, or not one that can be dialled."""
 
     code = "bad_address"
+
+
+class OwnAddressError(AddressError):
+    """The address leads to this program itself."""
+
+    code = "own_address"
 
 
 class IdentityError(P2PChatError):
@@ -127,10 +145,22 @@ class DialError(P2PChatError):
     code = "dial_failed"
 
 
+class RelayUnreachableError(DialError):
+    """The relay does not answer at its address; it is tried again until it does."""
+
+    code = "relay_unreachable"
+
+
 class NoReservationError(DialError):
     """The relay has no reservation for that peer: it is not online, or listens on another relay."""
 
     code = "no_reservation"
+
+
+class NoAnswerError(DialError):
+    """The peer, or the relay, is connected or was called but did not answer in time."""
+
+    code = "timeout"
 
 
 class UnsupportedProtocolError(DialError):
@@ -179,6 +209,24 @@ class IceFailedError(P2PChatError):
     def __init__(self, message: str, pairs: int = 0) -> None:
         super().__init__(message)
         self.pairs = pairs
+
+
+class NotConnectedError(P2PChatError):
+    """There is no connection to that peer; connect to its address first."""
+
+    code = "not_connected"
+
+
+class MessageError(P2PChatError):
+    """The text cannot be sent as a message: it is empty, too long, or not valid Unicode."""
+
+    code = "bad_message"
+
+
+class CommandError(P2PChatError):
+    """A command is unknown or not well formed."""
+
+    code = "bad_command"
 
 
 class StoreError(P2PChatError):

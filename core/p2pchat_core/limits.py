@@ -16,6 +16,8 @@ MAX_MULTIADDR_TEXT: Final = 1024
 MAX_MULTIADDR_BYTES: Final = 1024
 MAX_MULTIADDR_COMPONENTS: Final = 16
 """The longest useful form (dns4/tcp/tls/ws/p2p/p2p-circuit/p2p/p2p-circuit/webrtc/p2p) has 11."""
+MAX_MULTIADDR_CIRCUITS: Final = 2
+"""`p2p-circuit` in one address; the old form of the js example has two, nothing useful has more."""
 MAX_BASE58_TEXT: Final = 128
 """base58 decoding is quadratic: 100,000 characters take seconds. A sha2-256 multihash has 46."""
 MAX_DNS_NAME: Final = 253
@@ -31,6 +33,8 @@ WS_MAX_MESSAGE: Final = 1 * MIB
 """The largest useful message is 65,537 (one Noise frame); peers may join several."""
 WS_MAX_QUEUE: Final = 16
 WS_WRITE_LIMIT: Final = 64 * KIB
+WS_MAX_SEND: Final = 64 * KIB + 1
+"""One message we send: a whole Noise frame (65,535) with its length (2)."""
 WS_OPEN_TIMEOUT: Final = 10.0
 WS_CLOSE_TIMEOUT: Final = 1.0
 """js does not always answer a close frame; one second is its own patience too."""
@@ -48,6 +52,9 @@ NOISE_MAX_PLAINTEXT: Final = 65519
 NOISE_MAX_PAYLOAD: Final = 8 * KIB
 """Handshake payload: identity key, signature, extensions; an 8192-bit RSA key and signature take 2.2 KiB."""
 NOISE_MAX_MESSAGES: Final = 2**32
+"""Frames under one key, where js stops too."""
+NOISE_MAX_MUXERS: Final = 100
+"""A longer list is treated as none (go: 100)."""
 RSA_MIN_BITS: Final = 2048
 RSA_MAX_BITS: Final = 8192
 """Verifying grows with the square of the size (CVE-2023-39533)."""
@@ -59,8 +66,9 @@ YAMUX_MAX_WINDOW: Final = 4 * MIB
 """Auto-tuning stops here (js and go: 16 MiB)."""
 YAMUX_MAX_CONNECTION_WINDOW: Final = 32 * MIB
 """Sum of all receive windows of one connection; auto-tuning stops when it is spent."""
-YAMUX_MAX_FRAME: Final = 64 * KIB
-"""Data frames we send; what we accept is bounded by the window granted."""
+YAMUX_MAX_FRAME: Final = NOISE_MAX_PLAINTEXT - 12
+"""Payload of the Data frames we send: with its header one fills one Noise frame. What we accept is bounded by the
+window granted."""
 YAMUX_MAX_INBOUND_STREAMS: Final = 512
 YAMUX_ACCEPT_BACKLOG: Final = 256
 """Streams opened by the peer and not yet accepted by us; more are reset (go: 256)."""
@@ -71,12 +79,29 @@ YAMUX_PING_TIMEOUT: Final = 10.0
 YAMUX_MAX_PINGS_PER_SECOND: Final = 20
 YAMUX_SEND_BUFFER: Final = 1 * MIB
 """Bytes waiting for the connection before stream writers wait."""
+YAMUX_STREAM_SEND_BUFFER: Final = 256 * KIB
+"""The share of one stream, so that a bulk transfer leaves room for the others."""
+YAMUX_SMALL_WRITE: Final = 4 * KIB
+"""What any stream may queue even when bulk transfers have filled the buffer of the connection."""
+YAMUX_CONTROL_BUFFER: Final = 64 * KIB
+"""Answers (ACK, RST, pongs, windows) waiting for a peer that keeps asking and does not read; more ends the session."""
+YAMUX_RTT_INTERVAL: Final = 30.0
+"""Between two measurements of the round trip while data flows (js and go: 30 s)."""
+YAMUX_CLOSE_LINGER: Final = 30.0
+"""After we closed a stream, or the peer said good-bye: how long the peer may take to end its side."""
+YAMUX_MAX_RESETS: Final = 200
+"""Streams the peer may open and reset again per `YAMUX_RESET_PERIOD` (rapid reset, CVE-2023-44487 of HTTP/2)."""
+YAMUX_RESET_PERIOD: Final = 10.0
 
 # --- protocols -------------------------------------------------------------------------------------------------------
 PROTOBUF_MAX_MESSAGE: Final = 4096
 """HOP and STOP messages (go: 4096)."""
 IDENTIFY_MAX_MESSAGE: Final = 8192
 IDENTIFY_MAX_PARTS: Final = 10
+IDENTIFY_MAX_SENT: Final = 4096
+"""What we send in one message (go: about 4 KiB); js refuses more than 8 KiB."""
+IDENTIFY_MAX_AGENT: Final = 128
+"""Characters kept of the agent and protocol version strings."""
 IDENTIFY_MAX_ADDRESSES: Final = 64
 IDENTIFY_MAX_PROTOCOLS: Final = 128
 IDENTIFY_MAX_PROTOCOL_NAME: Final = 256
@@ -84,17 +109,32 @@ IDENTIFY_TIMEOUT: Final = 5.0
 IDENTIFY_PUSH_DEBOUNCE: Final = 0.2
 PING_SIZE: Final = 32
 PING_TIMEOUT: Final = 10.0
+PING_MAX_INBOUND: Final = 4
+"""Ping streams of one connection at once (js: 2)."""
 MAX_INBOUND_STREAMS_PER_PROTOCOL: Final = 32
 """Of one protocol on one connection (js: 32)."""
 MAX_STREAMS_PER_CONNECTION: Final = 512
 HOP_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 10.0
+MAX_INBOUND_CIRCUITS: Final = 64
+"""Circuits that one relay may have open to us at once."""
 RESERVE_TIMEOUT: Final = 5.0
 RESERVATION_REFRESH_MARGIN: Final = 300.0
 RESERVATION_MIN_REFRESH: Final = 30.0
 RESERVATION_MAX_ADDRESSES: Final = 16
 CIRCUIT_ASSUMED_SECONDS: Final = 120
 CIRCUIT_ASSUMED_BYTES: Final = 128 * KIB
+CIRCUIT_MAX_SECONDS: Final = 2**31 - 1
+"""Larger numbers in a limit are read as this one, so that they can be added and counted down."""
+CIRCUIT_MAX_BYTES: Final = 2**53 - 1
+UNIX_TIME_MAX: Final = 253_402_300_799
+"""The last second of the year 9999, the last one that can be shown as a date."""
+RESERVATION_MIN_SPAN: Final = 60.0
+"""A reservation is taken to last at least this long and at most `RESERVATION_MAX_SPAN`, whatever the two clocks say."""
+RESERVATION_MAX_SPAN: Final = 86_400.0
+RELAY_REFUSED_RETRY_MIN: Final = 30.0
+"""A relay that refused is full or does not want us; asking again soon only annoys it."""
+RELAY_REFUSED_RETRY_MAX: Final = 600.0
 RELAY_RETRY_MIN: Final = 0.5
 RELAY_RETRY_MAX: Final = 30.0
 
@@ -136,6 +176,41 @@ RTC_REASSEMBLY: Final = 1 * MIB
 """Bytes of unfinished and unread messages in one association before it is closed."""
 ICE_QUEUE: Final = 512
 """Datagrams waiting for DTLS; more are dropped as the network would."""
+ICE_MAX_HOSTS: Final = 16
+"""Local addresses offered as candidates; machines with many container bridges have more than anyone needs."""
+ICE_MAX_REMOTES: Final = 64
+"""Addresses of the peer, signalled or learned from its checks; each is checked from every one of our sockets."""
+ICE_RESENDS: Final = 8
+"""Checks repeated at once because the peer's own check came through, per address (RFC 8445 section 7.3.1.4)."""
+ICE_MIN_PORT: Final = 1024
+"""Below are services that a stranger's candidate must not make us send to; no NAT maps a client there."""
+DTLS_REPEAT_INTERVALS: Final = (0.03, 0.06, 0.12, 0.25)
+"""When our first flight is sent again if nothing came back: a peer that is not yet ready drops it, and DTLS itself
+would wait a whole second."""
+SCTP_WINDOW: Final = RTC_REASSEMBLY
+"""Receive window of one association: unfinished and unread bytes together."""
+SCTP_WINDOW_SLACK: Final = 256 * KIB
+"""Accepted beyond the window from a peer whose data crossed our announcement; more ends the association."""
+SCTP_CHUNK_OVERHEAD: Final = 128
+"""What holding one chunk costs besides its data, so that many tiny chunks count too."""
+SCTP_MAX_AHEAD: Final = 8192
+"""Chunks beyond the next one expected that are kept; the sender repeats what is dropped."""
+SCTP_MAX_GAPS: Final = 256
+"""Gap blocks in one acknowledgement; more would not fit one datagram."""
+SCTP_MAX_QUEUE: Final = 8 * MIB
+"""Bytes waiting to be sent in one association before every writer waits."""
+RTC_OPENS_PER_SECOND: Final = 500
+RTC_OPEN_BURST: Final = 1000
+"""Channels a peer may open at once, then per second, before the association is given up."""
+RTC_EARLY_MESSAGES: Final = 8
+RTC_EARLY_BYTES: Final = 16 * KIB
+"""On one channel before the peer has said anything: js closes a channel that sends more before it is ready."""
+RTC_INIT_TIMEOUT: Final = 1.0
+"""For the `init` channel to open and close again; the connection works without it too."""
+RTC_STALL_TIMEOUT: Final = 8.0
+"""A stream nobody reads may hold the window, which all streams share, for this long; then it is reset."""
+SIGNALING_ORPHAN_TIMEOUT: Final = 5.0
+"""How long ICE may go on after the peer reset the signalling stream."""
 
 # --- chat ------------------------------------------------------------------------------------------------------------
 CHAT_MAX_TEXT: Final = 16 * KIB
@@ -146,3 +221,48 @@ ECHO_TIMEOUT: Final = 10.0
 EVENT_QUEUE: Final = 4096
 HISTORY_PAGE: Final = 1000
 HEADLESS_MAX_LINE: Final = 1 * MIB
+HEADLESS_MAX_COMMANDS: Final = 256
+"""Commands under way at once; reading waits while there are more."""
+HEADLESS_OUTPUT_QUEUE: Final = 256
+HEADLESS_QUIT_GRACE: Final = 2.0
+"""For commands still under way when the program is asked to end."""
+CHAT_MAX_STREAMS: Final = 16
+"""Chat streams with one peer read at once; a page opens one each time it is repaired. The oldest is given up."""
+CHAT_MAX_OUTBOX: Final = 10_000
+"""Messages stored for one peer and not yet handed over."""
+CHAT_INBOUND_RATE: Final = 64 * KIB
+"""Bytes a second read from one peer's chat once its allowance is used up; nothing is dropped, it is read slower."""
+CHAT_INBOUND_ALLOWANCE: Final = 1 * MIB
+CHAT_RETRY_MIN: Final = 0.5
+CHAT_RETRY_MAX: Final = 30.0
+"""Between attempts to open a chat stream on a connection whose peer keeps refusing or resetting it."""
+CHAT_MAX_CONVERSATIONS: Final = 1000
+CONNECT_TIMEOUT: Final = 45.0
+"""A whole connect command: dial, circuit and direct connection have their own, shorter ones."""
+RELAY_CONNECT_TIMEOUT: Final = 15.0
+"""From naming a relay to a reservation on it, before the command gives up (the node does not)."""
+EVENT_SUBSCRIBERS: Final = 16
+EVENT_ROOM_TIMEOUT: Final = 2.0
+"""How long what a peer says waits for a listener that is far behind; longer, and the stream itself would be reset."""
+HISTORY_CHECK_SIZE: Final = 32 * MIB
+"""A history up to this size is checked as a whole when it is opened (about 0.1 s)."""
+
+# --- the terminal screen ---------------------------------------------------------------------------------------------
+SCREEN_MESSAGE_CHARS: Final = 16 * KIB
+"""Characters of one message that are drawn; the rest is counted."""
+SCREEN_MESSAGE_LINES: Final = 200
+SCREEN_SENTENCE_CHARS: Final = 2000
+SCREEN_NAME_CELLS: Final = 32
+SCREEN_LOG_LINES: Final = 1000
+"""Lines kept on the screen for each conversation; older ones are in the history."""
+SCREEN_HISTORY: Final = 200
+"""Stored messages shown when a conversation is opened."""
+SCREEN_STRANGERS: Final = 50
+"""Peers waiting to be accepted; more are turned away."""
+SCREEN_HELD_MESSAGES: Final = 100
+"""Messages held for one stranger until the user decides."""
+SCREEN_CONVERSATIONS: Final = 300
+SCREEN_ADDRESSES: Final = 16
+SCREEN_PASTE: Final = 64 * KIB
+SCREEN_STOP_TIMEOUT: Final = 5.0
+"""Leaving the program does not wait longer than this for connections to close."""

@@ -1,0 +1,58 @@
+# p2pchat: every target sets up what it needs and does nothing the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JS := tests/interop/js
+NODE := $(JS)/node_modules/.bin/node
+
+.PHONY: run relay test check interop bench screenshots lock clean
+
+run: $(VENV)/.run ## set up, then open the chat
+	@$(BIN)/p2pchat $(ARGS)
+
+relay: $(VENV)/.run ## set up, then run a relay
+	@$(BIN)/p2pchat-relay $(ARGS)
+
+test: $(VENV)/.dev ## set up, then run the tests that need nothing but Python
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+interop: $(VENV)/.dev $(JS)/node_modules/.ready ## tests against js-libp2p in Node 24 and in Chromium
+	$(BIN)/python -m pytest -m "interop or browser" tests/interop $(ARGS)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "p2pchat needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# The project itself is installed last and without dependencies, so that only what the lock names is ever fetched.
+$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(JS)/node_modules/.ready: $(JS)/package-lock.json
+	cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
+	@test -x $(NODE) || { echo "Node 24 was not installed by npm" >&2; exit 1; }
+	@touch $@
+
+screenshots: $(VENV)/.dev ## render the pictures of the README from the real program
+	$(BIN)/python screenshots/make.py
+
+lock: $(VENV)/.dev ## renew both lock files (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --output-file requirements.lock pyproject.toml requirements.in
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --output-file requirements-dev.lock --constraint requirements.lock --group dev
+
+clean:
+	rm -rf $(VENV) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

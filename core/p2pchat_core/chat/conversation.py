@@ -1,0 +1,306 @@
+"""Everything said with one peer over ``/libp2p/examples/chat/1.0.0``, across streams and connections.
+
+The protocol (PROTOCOL section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
+then speak on it. So every chat stream is read, and we write on the newest: the last the peer opened, or our own if that
+is newer. A stream is never half-closed by us, because the browser page does not survive that, and after a loss the page
+can only be repaired by a stream that we open; so we do, even with nothing to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final, Protocol
+
+from p2pchat_core import limits
+from p2pchat_core.chat.allowance import Allowance
+from p2pchat_core.chat.events import ErrorEvent, MessageEvent, SentEvent
+from p2pchat_core.chat.model import MessageState, StoredMessage
+from p2pchat_core.errors import (
+    MessageError,
+    NotConnectedError,
+    P2PChatError,
+    StoreError,
+    StreamLimitError,
+)
+from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.wire.chat import CHAT_PROTOCOL, ChatDecoder, encode_message
+
+if TYPE_CHECKING:
+    from p2pchat_core.chat.event_hub import EventHub
+    from p2pchat_core.chat.store import Store
+    from p2pchat_core.clock import Clock
+    from p2pchat_core.identity.peer_id import PeerId
+    from p2pchat_core.net.connection import Connection
+    from p2pchat_core.net.stream import Stream
+
+__all__ = ["Conversation", "Paths"]
+
+logger = logging.getLogger(__name__)
+
+_OUR_AGENT: Final = "p2pchat"
+_MAX_REPAIRS: Final = 5
+
+
+class Paths(Protocol):
+    """What a conversation asks the node."""
+
+    def connections(self, peer: PeerId) -> list[Connection]:
+        """Return the open connections to `peer`, best first."""
+        ...
+
+    def agent(self, peer: PeerId) -> str:
+        """Return the software the peer says it runs, or an empty text while that is not known."""
+        ...
+
+
+class Conversation:
+    """One peer's messages in both directions. `close` ends its streams and tasks.
+
+    Messages of ours go out in the order they were stored, one at a time, each once it is stored and there is a path.
+    """
+
+    def __init__(
+        self, peer: PeerId, paths: Paths, store: Store, hub: EventHub, clock: Clock, *, queued: int = 0
+    ) -> None:
+        """`queued` is how many messages the store already holds for this peer that were not handed over."""
+        self.peer = peer
+        self._name = str(peer)
+        self._paths = paths
+        self._store = store
+        self._hub = hub
+        self._clock = clock
+        self._queued = queued
+        self._streams: list[Stream] = []  # oldest first; the last is the one we write on
+        self._repair = False
+        self._attempts = 0  # to open a stream since the peer last proved willing
+        self._unrecorded: set[str] = set()  # handed over, but the store could not be told
+        self._complaint = ""
+        self._allowance = Allowance(limits.CHAT_INBOUND_RATE, limits.CHAT_INBOUND_ALLOWANCE, clock.monotonic())
+        self._wake = asyncio.Event()
+        self._new_path = asyncio.Event()
+        self._tasks = TaskOwner(f"conversation with {peer.short()}")
+        self._closed = False
+        self._tasks.spawn(self._pump(), "hand over messages")
+        if queued:
+            self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is open, waiting or wanted, so that it may be forgotten."""
+        return not self._streams and not self._queued and not self._repair
+
+    async def send(self, text: str) -> str:
+        """Store `text` to be handed over as soon as there is a path, and return its id.
+
+        Raises:
+            MessageError: it is empty or too long, or too many messages wait already.
+            StoreError: it could not be stored.
+        """
+        if not text:
+            raise MessageError("There is nothing to send.")
+        if self._queued >= limits.CHAT_MAX_OUTBOX:
+            raise MessageError(f"{self._queued} messages wait for this peer already; no more are taken.")
+        try:
+            clean = b"".join(encode_message(text)).decode()
+        except StreamLimitError as error:
+            raise MessageError(str(error)) from None
+        message_id = secrets.token_hex(16)
+        self._queued += 1
+        try:
+            await self._store.add(
+                message_id,
+                self._name,
+                clean,
+                outgoing=True,
+                sent_at=self._clock.time(),
+                state=MessageState.QUEUED,
+            )
+        except BaseException:
+            self._queued -= 1
+            raise
+        self._wake.set()
+        return message_id
+
+    async def serve(self, stream: Stream) -> None:
+        """Handle a chat stream that the peer opened, until it ends."""
+        self._attempts = 0
+        self._add_stream(stream)
+        self._wake.set()
+        await self._read(stream)
+
+    def connection_opened(self, connection: Connection) -> None:
+        """There is a new connection to the peer: move to it if it is better, and hand over what waits."""
+        if self._streams and _rank(connection) < _rank(self._streams[-1].connection):
+            self._repair = True
+        self._attempts = 0
+        self._new_path.set()
+        self._wake.set()
+
+    async def close(self) -> None:
+        """End every stream in good order and every task. Never raises."""
+        self._closed = True
+        await self._tasks.close()
+        await asyncio.gather(*(stream.close() for stream in self._streams))
+        self._streams.clear()
+
+    # --- speaking -------------------------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._flush()
+            except NotConnectedError:
+                continue  # connection_opened wakes us
+            except P2PChatError as error:
+                self._complain(error)
+                if self._queued or (self._repair and self._attempts <= _MAX_REPAIRS):
+                    self._wake.set()
+
+    async def _flush(self) -> None:
+        """Hand over everything that waits, opening a stream if there is none or a better one is wanted."""
+        while True:
+            message = await self._store.next_queued(self._name)
+            if message is None and not self._repair:
+                return
+            stream = await self._stream_to_write()
+            self._repair = False
+            if message is not None:
+                await self._hand_over(stream, message)
+
+    async def _stream_to_write(self) -> Stream:
+        if self._streams and not self._repair:
+            return self._streams[-1]
+        connection, allow_limited = self._choose()
+        await self._back_off()
+        if self._streams and not self._repair:  # the peer opened one meanwhile
+            return self._streams[-1]
+        self._attempts += 1
+        async with asyncio.timeout(limits.NEGOTIATION_TIMEOUT):
+            stream = await connection.open_stream([CHAT_PROTOCOL], allow_limited=allow_limited)
+        self._add_stream(stream)
+        self._tasks.spawn(self._read_own(stream), "read our own stream")
+        return stream
+
+    def _choose(self) -> tuple[Connection, bool]:
+        """Return the best connection that may carry the chat, and whether it is a limited one.
+
+        Raises:
+            NotConnectedError: there is none.
+            StreamLimitError: there are only limited ones, and the peer's program does not chat over those.
+        """
+        connections = self._paths.connections(self.peer)
+        if not connections:
+            raise NotConnectedError(f"There is no connection to {self.peer.short()}.")
+        for connection in connections:
+            if not connection.limited:
+                return connection, False
+        # js resets chat streams on limited circuits (PROTOCOL section 8.7); ours takes them.
+        if self._paths.agent(self.peer).startswith(_OUR_AGENT):
+            return connections[0], True
+        raise StreamLimitError(
+            f"{self.peer.short()} can only be reached through a relay that limits the connection, and its program "
+            "chats on direct connections only; the message waits for one."
+        )
+
+    async def _back_off(self) -> None:
+        """Wait before trying a peer again that refused or reset the last streams; a new connection ends the wait."""
+        if not self._attempts:
+            return
+        delay = min(limits.CHAT_RETRY_MAX, limits.CHAT_RETRY_MIN * 2 ** min(self._attempts - 1, 16))
+        self._new_path.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._new_path.wait()
+
+    async def _hand_over(self, stream: Stream, message: StoredMessage) -> None:
+        if message.message_id not in self._unrecorded:
+            try:
+                for piece in encode_message(message.text):
+                    await stream.write(piece)
+            except P2PChatError:
+                self._drop(stream)
+                raise
+            self._unrecorded.add(message.message_id)
+            self._hub.emit(SentEvent(self._name, message.message_id))
+        await self._store.set_state(message.message_id, MessageState.SENT)
+        self._unrecorded.discard(message.message_id)
+        self._queued -= 1
+        self._complaint = ""
+
+    def _complain(self, error: P2PChatError) -> None:
+        """Tell the user why messages wait, once for each reason."""
+        logger.debug("chat with %s: %s", self.peer.short(), error)
+        if self._queued and error.code != self._complaint:
+            self._complaint = error.code
+            self._hub.emit(ErrorEvent(error.code, str(error), self._name))
+
+    # --- listening ------------------------------------------------------------------------------------------------
+
+    def _add_stream(self, stream: Stream) -> None:
+        self._streams.append(stream)
+        while len(self._streams) > limits.CHAT_MAX_STREAMS:
+            self._streams.pop(0).abort()
+
+    def _drop(self, stream: Stream) -> None:
+        """Forget a stream that broke; if it was the one we wrote on, another is to be opened."""
+        if stream not in self._streams:
+            return
+        newest = self._streams[-1] is stream
+        self._streams.remove(stream)
+        stream.abort()
+        if newest:
+            self._repair = True
+            self._wake.set()
+
+    async def _read_own(self, stream: Stream) -> None:
+        try:
+            await self._read(stream)
+        except P2PChatError as error:
+            logger.debug("our chat stream with %s ended: %s", self.peer.short(), error)
+        else:
+            await stream.close()
+
+    async def _read(self, stream: Stream) -> None:
+        """Read until the peer ends its side. A stream that breaks is dropped and the error raised."""
+        decoder = ChatDecoder()
+        try:
+            while data := await stream.read(limits.CHAT_MAX_READ):
+                await self._received(decoder.receive_data(data))
+                await self._slow_down(len(data))
+            await self._received(decoder.receive_eof())
+        except P2PChatError:
+            if not self._closed:
+                self._drop(stream)
+            raise
+        # The peer said good-bye in order: nothing to repair, the next message opens a new stream.
+        if stream in self._streams:
+            self._streams.remove(stream)
+
+    async def _received(self, text: str) -> None:
+        if not text:
+            return
+        self._attempts = 0
+        message_id, now = secrets.token_hex(16), self._clock.time()
+        try:
+            await self._store.add(
+                message_id, self._name, text, outgoing=False, sent_at=now, state=MessageState.RECEIVED
+            )
+        except StoreError as error:
+            # It cannot be kept, but it can still be read.
+            self._hub.emit(ErrorEvent(error.code, str(error), self._name))
+        self._hub.emit(MessageEvent(self._name, text, message_id, now))
+
+    async def _slow_down(self, amount: int) -> None:
+        delay = self._allowance.take(amount, self._clock.monotonic())
+        if delay > 0:
+            await asyncio.sleep(delay)
+        await self._hub.wait_for_room()
+
+
+def _rank(connection: Connection) -> tuple[bool, bool]:
+    return connection.limited, connection.relayed

@@ -1,0 +1,131 @@
+"""What the chat service is given and what it answers: plain, immutable values."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from p2pchat_core.chat.events import PathKind, RelayState
+
+__all__ = [
+    "ConnectResult",
+    "ConnectionStatus",
+    "EchoResult",
+    "MessageState",
+    "RelayStatus",
+    "ServiceConfig",
+    "Status",
+    "StoredMessage",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """How one chat service runs.
+
+    Attributes:
+        data_dir: everything that is kept lives below it: identity, history, lock.
+        relays: multiaddrs of relays to reserve on.
+        stun: `stun:host:port` URLs used besides the relays' own STUN.
+        turn: `turn:user:password@host:port` URLs.
+        name: what the user calls themselves; shown locally only.
+        contacts_only: refuse what peers say that the user has never connected to.
+        relay_stun: ask the relays themselves for our public address (they answer STUN at their port).
+    """
+
+    data_dir: Path
+    relays: tuple[str, ...] = ()
+    stun: tuple[str, ...] = ()
+    turn: tuple[str, ...] = ()
+    name: str = ""
+    contacts_only: bool = False
+    relay_stun: bool = True
+
+
+class MessageState(enum.StrEnum):
+    """Where a stored message stands. Peers of the browser page never acknowledge, so theirs end at `sent`."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    RECEIVED = "received"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One line of a conversation.
+
+    Attributes:
+        message_id: 16 random bytes in hexadecimal.
+        peer: base58 PeerId of the other side.
+        text: as it was typed or came, not made safe for a terminal.
+        sent_at: Unix seconds; for received messages when they reached us.
+        sequence: counts from 1, separately for what we and what they said.
+    """
+
+    message_id: str
+    peer: str
+    text: str
+    outgoing: bool
+    sent_at: float
+    state: MessageState
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectResult:
+    """What `connect` reached: a relay that now holds our reservation, or a peer.
+
+    Attributes:
+        path: how the peer is reached; ``None`` for a relay.
+        rtt_ms: one round trip, if it could be measured.
+        remote_address: the multiaddr, or for a direct path `host:port` of the remote candidate when known.
+    """
+
+    kind: Literal["relay", "peer"]
+    peer: str
+    path: PathKind | None
+    rtt_ms: float | None
+    remote_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class EchoResult:
+    """What came back from a peer's echo service, and how long the round trip took."""
+
+    text: str
+    rtt_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    """Our slot on one relay; `expires` is Unix seconds."""
+
+    address: str
+    state: RelayState
+    expires: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """One open connection to a peer; `rtt_ms` is the last measured round trip."""
+
+    peer: str
+    path: PathKind
+    limited: bool
+    remote_address: str
+    rtt_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole node at a glance."""
+
+    peer_id: str
+    addresses: tuple[str, ...]
+    relays: tuple[RelayStatus, ...]
+    connections: tuple[ConnectionStatus, ...]

@@ -1,0 +1,157 @@
+"""The key file: our identity, kept so that nobody else on the machine can read it (RELIABILITY B.7).
+
+The file holds the private key in libp2p's protobuf form, as other implementations write it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shlex
+import stat
+from typing import TYPE_CHECKING, Final
+
+from p2pchat_core.errors import IdentityError
+from p2pchat_core.identity.keys import KeyType, PrivateKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["load_or_create_identity"]
+
+_MAX_FILE: Final = 16 * 1024
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
+"""What file systems without hard links answer; there the file is renamed instead."""
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+def load_or_create_identity(path: Path) -> PrivateKey:
+    """Return the key in the file `path`, or create the file with a new Ed25519 key.
+
+    Blocks for a few file operations. A new file appears whole or not at all, and never replaces one that
+    exists; when two processes create it at once, both return the same key.
+
+    Raises:
+        IdentityError: the file is damaged, a link, of somebody else, or open to others (the message names the
+            command that closes it), or it cannot be read or written.
+    """
+    try:
+        key = _load(path)
+        if key is not None:
+            return key
+        _make_directory(path.parent)
+        _create(path, PrivateKey.generate())
+        key = _load(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise IdentityError(f"The key file {path} cannot be read or written: {reason}.") from error
+    if key is None:
+        raise IdentityError(f"The key file {path} vanished while it was being created. Start again.")
+    return key
+
+
+def _load(path: Path) -> PrivateKey | None:
+    """Read the file, or return ``None`` when there is none."""
+    try:
+        # Not blocking, so a named pipe laid in the way does not hang us; it is refused below.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise IdentityError(
+                f"The key file {path} is a symbolic link. Use the file it points to."
+            ) from error
+        raise
+    with open(descriptor, "rb") as file:
+        _check_file(path, os.fstat(descriptor))
+        _check_directory(path.parent)
+        data = file.read(_MAX_FILE + 1)
+    return _decode(path, data)
+
+
+def _check_file(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise IdentityError(f"The key file {path} is not a regular file.")
+    if status.st_uid != os.geteuid():
+        raise IdentityError(f"The key file {path} belongs to another user. Use a directory of your own.")
+    if status.st_mode & _OTHERS:
+        raise IdentityError(
+            f"The key file {path} is open to other users of this machine. "
+            f"If you trust all of them, run: chmod 600 {shlex.quote(str(path))}; "
+            "otherwise delete it to get a new identity."
+        )
+
+
+def _check_directory(directory: Path) -> None:
+    """Refuse a directory in which others could replace the file (the sticky bit forbids them that)."""
+    mode = directory.stat().st_mode
+    if mode & _OTHERS_WRITE and not mode & stat.S_ISVTX:
+        raise IdentityError(
+            f"Other users of this machine may change files in {directory}, where the key is kept. "
+            f"Run: chmod 700 {shlex.quote(str(directory))}"
+        )
+
+
+def _decode(path: Path, data: bytes) -> PrivateKey:
+    advice = "Restore it from a backup, or move it away to get a new identity (and a new peer id)."
+    if not data:
+        raise IdentityError(f"The key file {path} is empty. {advice}")
+    if len(data) > _MAX_FILE:
+        raise IdentityError(f"The key file {path} is too large to be a key. {advice}")
+    try:
+        key = PrivateKey.from_protobuf(data)
+    except IdentityError as error:
+        raise IdentityError(f"The key file {path} is damaged. {advice}") from error
+    if key.type is not KeyType.ED25519:
+        raise IdentityError(
+            f"The key in {path} is of kind {key.type.name}; only ED25519 is used here. {advice}"
+        )
+    return key
+
+
+def _make_directory(directory: Path) -> None:
+    """Create the directory and what is missing above it, closed to others."""
+    if directory.is_dir():
+        _check_directory(directory)
+        return
+    if directory.parent != directory and not directory.parent.is_dir():
+        _make_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def _create(path: Path, key: PrivateKey) -> None:
+    """Write a file beside `path` and link it there when it is safely on the disk."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(key.to_protobuf())
+            file.flush()
+            os.fsync(descriptor)
+        _publish(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Give the finished file its name, unless another process was faster: then that one's key counts."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS or os.path.lexists(path):
+            raise
+        draft.rename(path)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

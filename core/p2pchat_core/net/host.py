@@ -1,0 +1,279 @@
+"""A node's connections: listening, dialling WebSockets, the table of who is connected, and the protocols served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from p2pchat_core import limits
+from p2pchat_core.clock import SystemClock
+from p2pchat_core.errors import (
+    AddressError,
+    ConnectionLostError,
+    DialError,
+    NoAnswerError,
+    P2PChatError,
+    StreamLimitError,
+)
+from p2pchat_core.identity.peer_id import PeerId
+from p2pchat_core.multiformats.multiaddr import Multiaddr
+from p2pchat_core.net.connection import Connection, Direction, Kind, Route
+from p2pchat_core.net.interfaces import expand_wildcard
+from p2pchat_core.net.locks import KeyedLocks
+from p2pchat_core.net.registry import ProtocolRegistry
+from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.net.upgrader import upgrade_inbound, upgrade_outbound
+from p2pchat_core.net.websocket import WebSocketListener, WebSocketStream, dial_websocket
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from p2pchat_core.clock import Clock
+    from p2pchat_core.identity.keys import PrivateKey
+    from p2pchat_core.net.muxer import Muxer
+    from p2pchat_core.net.registry import Handler
+    from p2pchat_core.net.stream import Stream
+
+__all__ = ["Host", "HostConfig"]
+
+logger = logging.getLogger(__name__)
+
+_RANK = {Kind.WEBRTC: 0, Kind.WEBSOCKET: 1, Kind.CIRCUIT: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """Bounds of one host; see limits.py for the reasons."""
+
+    max_connections: int = limits.MAX_CONNECTIONS
+    max_connections_per_peer: int = limits.MAX_CONNECTIONS_PER_PEER
+    max_pending_upgrades: int = limits.MAX_PENDING_UPGRADES
+
+
+class Host:
+    """One identity on the network.
+
+    `on_connection` and `on_disconnect` hold callbacks that are called for every connection, in order.
+    `admit` may refuse an inbound connection by the remote's IP address before anything is spent on it.
+    """
+
+    def __init__(
+        self, identity: PrivateKey, *, clock: Clock | None = None, config: HostConfig | None = None
+    ) -> None:
+        self.identity = identity
+        self.peer: PeerId = identity.peer_id
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.config = config if config is not None else HostConfig()
+        self.registry = ProtocolRegistry()
+        self.on_connection: list[Callable[[Connection], None]] = []
+        self.on_disconnect: list[Callable[[Connection, str], None]] = []
+        self.admit: Callable[[str], bool] = lambda _remote_ip: True
+        self._connections: defaultdict[PeerId, list[Connection]] = defaultdict(list)
+        self._listeners: list[WebSocketListener] = []
+        self._pending = 0
+        self._dial_locks: KeyedLocks[Multiaddr] = KeyedLocks()
+        self._tasks = TaskOwner("host")
+        self._closing = False
+
+    # --- protocols and streams ----------------------------------------------------------------------------------
+
+    def handle(
+        self,
+        protocol: str,
+        handler: Handler,
+        *,
+        on_limited: bool = False,
+        max_inbound: int = limits.MAX_INBOUND_STREAMS_PER_PROTOCOL,
+    ) -> None:
+        """Serve `protocol`; see `ProtocolRegistry.add`."""
+        self.registry.add(protocol, handler, on_limited=on_limited, max_inbound=max_inbound)
+
+    async def open_stream(
+        self, peer: PeerId, protocols: Sequence[str], *, allow_limited: bool = False
+    ) -> Stream:
+        """Open a stream on the best connection to `peer`: direct first, limited circuits only if allowed.
+
+        Raises:
+            DialError: there is no connection that may carry it.
+            UnsupportedProtocolError, StreamError, ConnectionLostError: see `Connection.open_stream`.
+        """
+        usable = [c for c in self.connections(peer) if allow_limited or not c.limited]
+        if not usable:
+            raise DialError(f"There is no connection to {peer.short()} that can carry this.")
+        return await usable[0].open_stream(protocols, allow_limited=allow_limited)
+
+    # --- connections --------------------------------------------------------------------------------------------
+
+    def connections(self, peer: PeerId | None = None) -> list[Connection]:
+        """Return the open connections, to one peer or all, best first: direct, plain, unlimited, limited, newest."""
+        if peer is not None:
+            found = list(self._connections.get(peer, ()))
+        else:
+            found = [c for group in self._connections.values() for c in group]
+        alive = [c for c in found if not c.closed]
+        return sorted(alive, key=lambda c: (_RANK[c.route.kind], c.limited, -c.opened_at))
+
+    def adopt(self, peer: PeerId, muxer: Muxer, route: Route) -> Connection:
+        """Take an upgraded transport into the table and begin to serve it.
+
+        Raises:
+            StreamLimitError: too many connections, in all or with this peer; the muxer has been aborted.
+            ConnectionLostError: the host is closing.
+        """
+        try:
+            self._check_room(peer)
+        except P2PChatError as error:
+            muxer.abort(str(error))
+            raise
+        connection = Connection(peer, muxer, route, self.registry, self.clock.monotonic())
+        self._connections[peer].append(connection)
+        connection.start()
+        self._tasks.spawn(self._watch(connection), f"watch {peer.short()}")
+        logger.info("connected to %s (%s, %s)", peer.short(), route.kind.value, route.direction.value)
+        for callback in self.on_connection:
+            callback(connection)
+        return connection
+
+    async def dial_websocket(
+        self, address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None
+    ) -> Connection:
+        """Connect to a listener at a ws or wss address, or return the connection there already is to its peer.
+
+        Raises:
+            AddressError: it is our own address, or not a WebSocket address.
+            DialError: nothing answers, it answers wrongly, or it is another peer than the address names.
+        """
+        expected = PeerId.of(address)
+        if expected == self.peer:
+            raise AddressError("That is this program's own address; it needs somebody else's.")
+        bare = address.without_trailing_p2p()
+        async with self._dial_locks[bare]:
+            existing = self._open_websocket_to(expected)
+            if existing is not None:
+                return existing
+            return await self._dial_websocket(bare, expected, ssl_context)
+
+    async def _dial_websocket(
+        self, bare: Multiaddr, expected: PeerId | None, ssl_context: ssl.SSLContext | None
+    ) -> Connection:
+        raw = await dial_websocket(bare, ssl_context=ssl_context)
+        try:
+            upgraded = await upgrade_outbound(raw, self.identity, expected)
+        except TimeoutError:
+            raise NoAnswerError(
+                f"{bare} accepted the connection but did not complete the handshake in time."
+            ) from None
+        except DialError:
+            raise
+        except P2PChatError as error:
+            raise DialError(f"The handshake with {bare} failed: {error}") from error
+        if upgraded.peer == self.peer:
+            upgraded.muxer.abort("connected to ourselves")
+            raise AddressError("That is this program's own address; it needs somebody else's.")
+        full = bare / upgraded.peer.as_multiaddr()
+        route = Route(Kind.WEBSOCKET, Direction.OUTBOUND, full, label=str(bare))
+        return self.adopt(upgraded.peer, upgraded.muxer, route)
+
+    def _open_websocket_to(self, peer: PeerId | None) -> Connection | None:
+        if peer is None:
+            return None
+        return next((c for c in self.connections(peer) if c.route.kind is Kind.WEBSOCKET), None)
+
+    def _check_room(self, peer: PeerId) -> None:
+        if self._closing:
+            raise ConnectionLostError("This program is closing.")
+        if sum(len(group) for group in self._connections.values()) >= self.config.max_connections:
+            raise StreamLimitError("Too many connections are open.")
+        if len(self._connections.get(peer, ())) >= self.config.max_connections_per_peer:
+            raise StreamLimitError(f"Too many connections with {peer.short()} are open.")
+
+    async def _watch(self, connection: Connection) -> None:
+        reason = await connection.wait_closed()
+        group = self._connections[connection.peer]
+        group.remove(connection)
+        if not group:
+            del self._connections[connection.peer]
+        logger.info("connection to %s ended: %s", connection.peer.short(), reason)
+        for callback in self.on_disconnect:
+            callback(connection, reason)
+
+    # --- listening ----------------------------------------------------------------------------------------------
+
+    async def listen(
+        self, address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None
+    ) -> list[Multiaddr]:
+        """Accept WebSockets at `address` and return where (with the port that port 0 became).
+
+        Raises:
+            AddressError: not a ws or wss address.
+            DialError: the address cannot be bound.
+        """
+        listener = await WebSocketListener.open(address, self._on_websocket, ssl_context=ssl_context)
+        self._listeners.append(listener)
+        return listener.addresses
+
+    def listen_addresses(self) -> list[Multiaddr]:
+        """Return what we listen on, without our PeerId; a wildcard becomes this machine's addresses."""
+        return list(
+            dict.fromkeys(
+                expanded
+                for listener in self._listeners
+                for address in listener.addresses
+                for expanded in _expand(address)
+            )
+        )
+
+    async def _on_websocket(self, raw: WebSocketStream) -> None:
+        remote_ip = raw.remote_address.value("ip4") or raw.remote_address.value("ip6") or ""
+        full = len(self._connections) >= self.config.max_connections
+        if (
+            full
+            or self._closing
+            or self._pending >= self.config.max_pending_upgrades
+            or not self.admit(remote_ip)
+        ):
+            raw.abort()
+            return
+        self._pending += 1
+        try:
+            upgraded = await upgrade_inbound(raw, self.identity)
+        except (P2PChatError, TimeoutError) as error:
+            logger.debug("inbound connection from %s was not completed: %s", raw.remote_address, error)
+            return
+        finally:
+            self._pending -= 1
+        address = raw.remote_address / upgraded.peer.as_multiaddr()
+        route = Route(Kind.WEBSOCKET, Direction.INBOUND, address, label=str(raw.remote_address))
+        try:
+            connection = self.adopt(upgraded.peer, upgraded.muxer, route)
+        except P2PChatError as error:
+            logger.debug("inbound connection from %s was refused: %s", raw.remote_address, error)
+            return
+        await connection.wait_closed()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def spawn(self, coro: Coroutine[Any, Any, object], name: str) -> None:
+        """Run a coroutine as long as the host lives."""
+        self._tasks.spawn(coro, name)
+
+    async def close(self) -> None:
+        """Stop listening, close every connection and end every task. Never raises."""
+        self._closing = True
+        await asyncio.gather(*(connection.close() for connection in self.connections()))
+        await asyncio.gather(*(listener.close() for listener in self._listeners))
+        # The watchers end by themselves once their connections have; give their callbacks the chance to run.
+        await asyncio.sleep(0)
+        await self._tasks.close()
+
+
+def _expand(address: Multiaddr) -> list[Multiaddr]:
+    first, *rest = str(address).strip("/").split("/")
+    if first not in ("ip4", "ip6"):
+        return [address]
+    host, tail = rest[0], "/".join(rest[1:])
+    return [Multiaddr.parse(f"/{first}/{concrete}/{tail}") for concrete in expand_wildcard(host)]

@@ -1,0 +1,211 @@
+"""A whole peer: a host that identifies itself, answers pings, keeps reservations and makes direct connections."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2pchat_core import __version__
+from p2pchat_core.errors import AddressError, P2PChatError
+from p2pchat_core.net.circuit import CircuitTransport
+from p2pchat_core.net.direct import DirectUpgrade
+from p2pchat_core.net.host import Host
+from p2pchat_core.net.identify import IdentifyService
+from p2pchat_core.net.liveness import LivenessConfig, watch_liveness
+from p2pchat_core.net.locks import KeyedLocks
+from p2pchat_core.net.ping import ping, serve_ping
+from p2pchat_core.net.relay_client import RelayClient
+from p2pchat_core.net.steps import Step, StepTimer
+from p2pchat_core.net.webrtc.config import IceConfig
+from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from p2pchat_core.clock import Clock
+    from p2pchat_core.identity.keys import PrivateKey
+    from p2pchat_core.identity.peer_id import PeerId
+    from p2pchat_core.multiformats.multiaddr import Multiaddr
+    from p2pchat_core.net.connection import Connection
+    from p2pchat_core.net.identify import PeerInfo
+    from p2pchat_core.net.registry import Handler
+    from p2pchat_core.net.relay_client import RelayInfo
+    from p2pchat_core.net.steps import StepReport
+    from p2pchat_core.net.stream import Stream
+
+__all__ = ["Node", "NodeConfig", "NodeListener"]
+
+logger = logging.getLogger(__name__)
+
+
+class NodeListener:
+    """What a node tells its owner. Override what is of interest; the methods must not block."""
+
+    def on_step(self, report: StepReport) -> None:
+        """One of the eight steps was done or failed."""
+
+    def on_relay(self, relay: RelayInfo) -> None:
+        """How we stand with a relay changed."""
+
+    def on_listening(self, addresses: list[Multiaddr]) -> None:
+        """The complete list of our addresses changed."""
+
+    def on_connection(self, connection: Connection) -> None:
+        """A connection opened."""
+
+    def on_disconnect(self, connection: Connection, reason: str) -> None:
+        """A connection ended; `reason` is a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """How a node behaves.
+
+    Attributes:
+        ice: STUN and TURN servers for direct connections.
+        relay_stun: also ask the relays we use, which answer STUN at their own port.
+        liveness: how connections are watched.
+    """
+
+    ice: IceConfig = field(default_factory=IceConfig)
+    relay_stun: bool = True
+    liveness: LivenessConfig = field(default_factory=LivenessConfig)
+
+
+class Node:
+    """One identity that can be reached through relays and connects directly."""
+
+    def __init__(
+        self,
+        identity: PrivateKey,
+        *,
+        config: NodeConfig | None = None,
+        listener: NodeListener | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._config = config if config is not None else NodeConfig()
+        listener = listener if listener is not None else NodeListener()
+        self.host = Host(identity, clock=clock)
+        self.peer: PeerId = identity.peer_id
+        self._listener = listener
+        self._relay_client = RelayClient(
+            self.host, observer=listener.on_step, on_relay=listener.on_relay, on_listening=self._listening
+        )
+        self.identify = IdentifyService(self.host, f"p2pchat/{__version__}", self._advertised)
+        serve_ping(self.host)
+        self._circuits = CircuitTransport(self.host, self._relay_client.holds, listener.on_step)
+        self._direct = DirectUpgrade(self.host, self._ice, listener.on_step)
+        self._dial_locks: KeyedLocks[PeerId] = KeyedLocks()
+        self.host.on_connection.append(listener.on_connection)
+        self.host.on_disconnect.append(listener.on_disconnect)
+        watch_liveness(self.host, self._config.liveness)
+
+    # --- what the owner asks ----------------------------------------------------------------------------------------
+
+    def handle(self, protocol: str, handler: Handler, *, on_limited: bool = False) -> None:
+        """Serve a protocol on every connection."""
+        self.host.handle(protocol, handler, on_limited=on_limited)
+
+    def add_relay(self, address: Multiaddr) -> None:
+        """Keep a reservation on the relay at `address` from now on.
+
+        Raises:
+            AddressError: it is not the WebSocket address of a relay.
+        """
+        if isinstance(parse_target(address), CircuitTarget):
+            raise AddressError("This is the address of a person behind a relay, not of a relay.")
+        self._relay_client.add(address)
+
+    def relays(self) -> list[RelayInfo]:
+        """Return how we stand with every relay."""
+        return self._relay_client.relays()
+
+    def addresses(self) -> list[Multiaddr]:
+        """Return the complete addresses at which others can reach us, best first."""
+        return self._relay_client.addresses()
+
+    def info(self, peer: PeerId) -> PeerInfo | None:
+        """Return what a connected peer said about itself."""
+        return self.identify.info(peer)
+
+    async def connect(self, address: Multiaddr) -> Connection:
+        """Connect to a relay or a peer and return the best connection there is: direct, or else the circuit.
+
+        Raises:
+            AddressError: the address cannot be dialled, or is our own.
+            DialError, RelayError: the relay or the peer could not be reached; nothing is left open to the peer.
+        """
+        target = parse_target(address)
+        if target.peer == self.peer:
+            raise AddressError("That is your own address. Send it to somebody, and paste theirs here.")
+        if not isinstance(target, CircuitTarget):
+            return await self.host.dial_websocket(address)
+        async with self._dial_locks[target.peer]:
+            best = next((c for c in self.host.connections(target.peer) if c.direct), None)
+            return best if best is not None else await self._connect_through(target, address)
+
+    async def open_stream(
+        self, peer: PeerId, protocols: Sequence[str], *, allow_limited: bool = False
+    ) -> Stream:
+        """Open a stream on the best connection to `peer`; see `Host.open_stream`."""
+        return await self.host.open_stream(peer, protocols, allow_limited=allow_limited)
+
+    async def ping(self, connection: Connection) -> float:
+        """Return the round trip on `connection` in seconds; see `p2pchat_core.net.ping.ping`."""
+        return await ping(connection, self.host.clock)
+
+    async def load(self) -> None:
+        """Import the WebRTC stack now rather than at the first connection."""
+        await self._direct.load()
+
+    async def stop(self) -> None:
+        """End every connection and task. Never raises."""
+        await self._relay_client.close()
+        await self.host.close()
+
+    # --- how --------------------------------------------------------------------------------------------------------
+
+    async def _connect_through(self, target: CircuitTarget, address: Multiaddr) -> Connection:
+        timer = StepTimer(target.peer, self.host.clock, self._listener.on_step)
+        timer.done(Step.ADDRESS)
+        try:
+            relay = await self.host.dial_websocket(target.relay)
+        except P2PChatError as error:
+            timer.failed(Step.HOP, str(error))
+            raise
+        circuit = await self._circuits.dial(relay, target.peer, timer)
+        try:
+            return await self._direct.upgrade(circuit, address, timer)
+        except P2PChatError as error:
+            if circuit.closed:
+                raise
+            logger.info("no direct connection to %s: %s", target.peer.short(), error)
+            return circuit
+
+    def _listening(self, addresses: list[Multiaddr]) -> None:
+        self.identify.push()
+        self._listener.on_listening(addresses)
+
+    def _advertised(self) -> list[Multiaddr]:
+        webrtc = self._relay_client.addresses()
+        circuits = [a.before("p2p-circuit") / "/p2p-circuit" / self.peer.as_multiaddr() for a in webrtc]
+        return [*webrtc, *dict.fromkeys(circuits)]
+
+    def _ice(self) -> IceConfig:
+        ice = self._config.ice
+        if not self._config.relay_stun:
+            return ice
+        found = dict.fromkeys(ice.stun)
+        for relay in self.relays():
+            found.update(dict.fromkeys(_stun_of(relay.address)))
+        return ice.with_stun(tuple(found))
+
+
+def _stun_of(relay: Multiaddr) -> list[str]:
+    """Return the STUN server that a relay at this address runs, unless it is on this machine, where it is no help."""
+    host = next((value for name in ("ip4", "dns4", "dns") if (value := relay.value(name)) is not None), None)
+    port = relay.value("tcp")
+    if host is None or port is None or host.startswith("127.") or host == "localhost":
+        return []
+    return [f"stun:{host}:{port}"]

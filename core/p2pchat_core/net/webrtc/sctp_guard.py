@@ -1,0 +1,414 @@
+"""What aiortc 1.16 leaves open in SCTP and its data channels, closed by a subclass of its transport.
+
+The tests in ``tests/net/webrtc/test_sctp_guard.py`` hold each guard in place; look through them when the version of
+aiortc changes (`GUARDED_AIORTC`).
+
+* A hostile packet ends this association, never the program: every packet is checked before aiortc parses it, and
+  whatever goes wrong while it is handled is caught here instead of ending a task nobody looks at.
+* The receive window is kept to (aiortc announces one and lets it go negative): unfinished messages, chunks out of
+  order and messages not yet read count, and so does each chunk's own overhead. As a sender we keep to the peer's.
+* Reassembly is linear (`reassembly`), and chunks far ahead of the next expected one are not kept.
+* Late duplicates of the handshake do not set the numbering back.
+* Data channels: an id is free again when both resets are done; a peer that has seen our reset may reuse an id before
+  its answer has reached us; duplicate or damaged DCEP messages, text, unordered or unreliable channels, ids of the
+  wrong parity, floods of channels are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpTransport
+from aiortc import rtcsctptransport as lib
+
+from p2pchat_core.errors import RemoteProtocolError, StreamLimitError
+from p2pchat_core.limits import (
+    RTC_MAX_CHANNELS,
+    RTC_OPEN_BURST,
+    RTC_OPENS_PER_SECOND,
+    SCTP_MAX_AHEAD,
+    SCTP_MAX_GAPS,
+    SCTP_WINDOW,
+    SCTP_WINDOW_SLACK,
+)
+from p2pchat_core.net.webrtc.reassembly import InboundMessages
+from p2pchat_core.net.webrtc.sctp_packets import check_packet
+from p2pchat_core.wire.dcep import ACK, ChannelOpen, parse_dcep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiortc import RTCDtlsTransport
+
+__all__ = ["GUARDED_AIORTC", "GuardedSctp", "SctpChannel"]
+
+logger = logging.getLogger(__name__)
+
+GUARDED_AIORTC: Final = "1.16."
+_TSN: Final = 2**32
+_HALF: Final = 2**31
+
+
+def _behind(first: int, second: int) -> int:
+    """How far serial number `first` is behind `second`; negative if it is ahead (RFC 1982)."""
+    distance = (second - first) % _TSN
+    return distance if distance < _HALF else distance - _TSN
+
+
+class SctpChannel(RTCDataChannel):
+    """A data channel that tells one listener directly what happens, and may send before the peer has answered.
+
+    Attributes:
+        on_open, on_message, on_close, on_drained: called when the peer has accepted the channel, with each binary
+            message, once when it is gone, and when what is queued has fallen to `bufferedAmountLowThreshold`.
+    """
+
+    def __init__(self, transport: GuardedSctp, parameters: RTCDataChannelParameters, send_open: bool = True) -> None:
+        self.on_open: Callable[[], None] | None = None
+        self.on_message: Callable[[bytes], None] | None = None
+        self.on_close: Callable[[], None] | None = None
+        self.on_drained: Callable[[], None] | None = None
+        super().__init__(transport, parameters, send_open)
+
+    def send(self, data: bytes | str) -> None:
+        """Queue one message. The opening message is ahead of it in the same stream, so no answer is waited for."""
+        if self.readyState in ("connecting", "open"):
+            self.transport._data_channel_send(self, data)
+
+    def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
+        """Pass an event of the library on."""
+        listener = {
+            "open": self.on_open,
+            "message": self.on_message,
+            "close": self.on_close,
+            "bufferedamountlow": self.on_drained,
+        }.get(event)
+        if listener is not None:
+            listener(*args)
+        return listener is not None
+
+
+class GuardedSctp(RTCSctpTransport):
+    """The SCTP association of one connection."""
+
+    def __init__(
+        self,
+        transport: RTCDtlsTransport,
+        *,
+        port: int,
+        on_established: Callable[[], None],
+        on_channel: Callable[[SctpChannel], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        """Run on `transport`.
+
+        Args:
+            port: our SCTP port.
+            on_established: the association is up.
+            on_channel: the peer has opened a channel.
+            on_lost: the association has ended; called once, with the reason as a sentence.
+        """
+        super().__init__(transport, port)
+        self._on_established = on_established
+        self._on_channel = on_channel
+        self._on_lost = on_lost
+        self._ended = False
+        self._unread = 0
+        self._peer_window = SCTP_WINDOW
+        self._announced = SCTP_WINDOW
+        self._inbound: dict[int, InboundMessages] = {}
+        self._open_tokens = float(RTC_OPEN_BURST)
+        self._open_refill = 0.0
+        # Everything here is reliable; without the extension no FORWARD TSN can make us skip data.
+        self._local_partial_reliability = False
+
+    # --- for the connection -------------------------------------------------------------------------------------
+
+    def open_channel(self, label: str) -> SctpChannel:
+        """Open a channel; it may be used at once.
+
+        Raises:
+            StreamLimitError: there are too many, or no id is free.
+        """
+        limit = min(RTC_MAX_CHANNELS, self.maxChannels or RTC_MAX_CHANNELS)
+        if len(self._data_channels) >= limit:
+            raise StreamLimitError(f"The connection has {len(self._data_channels)} open streams already.")
+        return SctpChannel(self, RTCDataChannelParameters(label=label, ordered=True))
+
+    def consumed(self, count: int) -> None:
+        """`count` bytes of messages handed out have been read: the window opens again by as much."""
+        self._unread = max(0, self._unread - count)
+        # Tell the peer when it may have stopped because of the window, and it is worth it now.
+        if self._announced < SCTP_WINDOW // 2 <= self._window and not self._ended:
+            asyncio.ensure_future(self._send_sack())
+
+    def fail(self, reason: str) -> None:
+        """End the association because of what the peer sent."""
+        if not self._ended:
+            asyncio.ensure_future(self._abort())
+            self._end(reason)
+
+    @property
+    def unread(self) -> int:
+        """Bytes of messages handed out and not yet consumed."""
+        return self._unread
+
+    @property
+    def held(self) -> int:
+        """What counts against the receive window."""
+        return self._unread + sum(stream.held for stream in self._inbound.values())
+
+    @property
+    def _window(self) -> int:
+        return max(0, SCTP_WINDOW - self.held)
+
+    @property
+    def queued(self) -> int:
+        """Bytes accepted for sending and not yet acknowledged."""
+        waiting = sum(len(item[2]) for item in self._data_channel_queue)
+        return waiting + sum(len(chunk.user_data) for chunk in self._outbound_queue) + self._flight_size
+
+    # --- packets ------------------------------------------------------------------------------------------------
+
+    async def _handle_data(self, data: bytes) -> None:
+        if self._ended:
+            return
+        try:
+            check_packet(data, len(self._sent_queue))
+            await super()._handle_data(data)
+        except RemoteProtocolError as exc:
+            self.fail(str(exc))
+        except Exception:
+            logger.debug("an SCTP packet could not be handled", exc_info=True)
+            self.fail("The peer sent an SCTP packet that could not be handled.")
+
+    async def _receive_chunk(self, chunk: lib.Chunk) -> None:
+        if self._ended:
+            return
+        if isinstance(chunk, lib.BaseInitChunk):
+            await self._receive_init(chunk)
+            return
+        if isinstance(chunk, lib.ForwardTsnChunk):
+            return
+        if isinstance(chunk, lib.AbortChunk | lib.ShutdownChunk):
+            self._end("The peer closed the connection.")
+            return
+        await super()._receive_chunk(chunk)
+
+    async def _receive_init(self, chunk: lib.BaseInitChunk) -> None:
+        """An INIT that comes again later must be answered, but must not set the numbering back."""
+        begun = self._last_received_tsn is not None
+        if begun and chunk.initiate_tag != self._remote_verification_tag:
+            return
+        numbering = self._last_received_tsn, self._reconfig_response_seq
+        streams = self._inbound_streams_count, self._outbound_streams_count
+        self._peer_window = chunk.advertised_rwnd
+        await super()._receive_chunk(chunk)
+        if begun:
+            self._last_received_tsn, self._reconfig_response_seq = numbering
+            self._inbound_streams_count, self._outbound_streams_count = streams
+
+    async def _send_chunk(self, chunk: lib.Chunk) -> None:
+        if self._ended and not isinstance(chunk, lib.AbortChunk):
+            return
+        try:
+            await super()._send_chunk(chunk)
+        except Exception as exc:
+            # The library calls this from tasks and timers of its own, where nobody would see it.
+            logger.debug("an SCTP packet could not be sent: %r", exc)
+            self._end("The connection below was lost.")
+
+    def _set_state(self, state: RTCSctpTransport.State) -> None:
+        established = self._association_state is self.State.ESTABLISHED
+        super()._set_state(state)
+        if state is self.State.CLOSED:
+            self._end("The connection could not be kept up.")
+        elif state is self.State.ESTABLISHED and not established:
+            self._on_established()
+
+    def _end(self, reason: str) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._on_lost(reason)
+        self._data_channel_queue.clear()
+        self._outbound_queue.clear()
+        self._inbound.clear()
+        super()._set_state(self.State.CLOSED)
+
+    # --- receiving ----------------------------------------------------------------------------------------------
+
+    def _mark_received(self, tsn: int) -> bool:
+        """Note `tsn`; whether it had come before. Costs the same however much is out of order."""
+        last = self._last_received_tsn
+        assert last is not None  # checked in _receive_data_chunk
+        if _behind(last, tsn) <= 0 or tsn in self._sack_misordered:
+            if len(self._sack_duplicates) < SCTP_MAX_GAPS:
+                self._sack_duplicates.append(tsn)
+            return True
+        self._sack_misordered.add(tsn)
+        while (last + 1) % _TSN in self._sack_misordered:
+            last = (last + 1) % _TSN
+            self._sack_misordered.remove(last)
+        self._last_received_tsn = last
+        return False
+
+    async def _receive_data_chunk(self, chunk: lib.DataChunk) -> None:
+        if self._last_received_tsn is None:
+            return
+        self._sack_needed = True
+        ahead = _behind(self._last_received_tsn, chunk.tsn)
+        over = self.held + len(chunk.user_data) - SCTP_WINDOW
+        if ahead > SCTP_MAX_AHEAD or (over > 0 and ahead > 1):
+            return  # not acknowledged, so the peer sends it again when there is room
+        if over > SCTP_WINDOW_SLACK:
+            raise RemoteProtocolError("The peer sent more than the receive window allows.")
+        if self._mark_received(chunk.tsn):
+            return
+        stream = self._inbound.setdefault(chunk.stream_id, InboundMessages())
+        stream.add(chunk)
+        await self._deliver(chunk.stream_id, stream)
+        await self._reset_deferred_streams()
+
+    async def _deliver(self, stream_id: int, stream: InboundMessages) -> None:
+        for protocol, data in stream.messages():
+            await self._data_channel_receive(stream_id, protocol, data)
+
+    async def _send_sack(self) -> None:
+        if self._last_received_tsn is None or self._ended:
+            return
+        self._announced = self._window
+        misordered = sorted(self._sack_misordered, key=lambda tsn: _behind(self._last_received_tsn or 0, tsn))
+        gaps: list[tuple[int, int]] = []
+        for tsn in misordered:
+            position = _behind(self._last_received_tsn, tsn)
+            if gaps and gaps[-1][1] + 1 == position:
+                gaps[-1] = gaps[-1][0], position
+            elif len(gaps) < SCTP_MAX_GAPS:
+                gaps.append((position, position))
+        sack = lib.SackChunk()
+        sack.cumulative_tsn = self._last_received_tsn
+        sack.advertised_rwnd = self._announced
+        sack.gaps = gaps
+        sack.duplicates = self._sack_duplicates[: SCTP_MAX_GAPS - len(gaps)]
+        self._sack_duplicates.clear()
+        self._sack_needed = False
+        await self._send_chunk(sack)
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    async def _receive_sack_chunk(self, chunk: lib.SackChunk) -> None:
+        if _behind(self._last_sacked_tsn, chunk.cumulative_tsn) >= 0:
+            self._peer_window = chunk.advertised_rwnd
+        await super()._receive_sack_chunk(chunk)
+
+    async def _transmit(self) -> None:
+        # Not more under way than the peer has room for, but always one chunk, which finds out about new room.
+        wanted = self._cwnd
+        self._cwnd = min(wanted, max(self._peer_window, 1))
+        try:
+            await super()._transmit()
+        finally:
+            self._cwnd = wanted
+
+    # --- data channels ------------------------------------------------------------------------------------------
+
+    async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
+        if pp_id == lib.WEBRTC_DCEP:
+            opening = parse_dcep(data)
+            if opening is None:
+                self._accepted(stream_id)
+            else:
+                await self._opened(stream_id, opening)
+            return
+        channel = self._data_channels.get(stream_id)
+        if channel is None or channel.readyState in ("closing", "closed"):
+            return
+        if pp_id == lib.WEBRTC_BINARY:
+            self._unread += len(data)
+            channel.emit("message", data)
+        elif pp_id != lib.WEBRTC_BINARY_EMPTY:
+            channel.close()  # libp2p has no use for text
+
+    def _accepted(self, stream_id: int) -> None:
+        channel = self._data_channels.get(stream_id)
+        if channel is not None and channel.readyState == "connecting":
+            channel._setReadyState("open")
+
+    async def _opened(self, stream_id: int, opening: ChannelOpen) -> None:
+        self._count_open()
+        if stream_id % 2 == (1 if self.is_server else 0):
+            raise RemoteProtocolError("The peer opened a data channel with one of our numbers.")
+        old = self._data_channels.get(stream_id)
+        if old is not None:
+            self._release_reused(stream_id, old)
+        channel = SctpChannel(
+            self,
+            RTCDataChannelParameters(label=opening.label, protocol=opening.protocol, id=stream_id),
+            send_open=False,
+        )
+        self._data_channels[stream_id] = channel
+        channel._setReadyState("open")
+        if not opening.reliable_ordered or len(self._data_channels) > RTC_MAX_CHANNELS:
+            channel.close()
+            return
+        self._data_channel_queue.append((channel, lib.WEBRTC_DCEP, ACK))
+        await self._data_channel_flush()
+        self._on_channel(channel)
+
+    def _release_reused(self, stream_id: int, old: RTCDataChannel) -> None:
+        """The peer reuses an id: right if it has seen our reset, of which only the answer is still under way."""
+        request = self._reconfig_request
+        resetting = request is not None and stream_id in request.streams
+        if old.readyState != "closing" or stream_id not in self._data_channel_inbound_reset or not resetting:
+            raise RemoteProtocolError("The peer opened a data channel that is open already.")
+        assert request is not None
+        request.streams = [other for other in request.streams if other != stream_id]
+        self._outbound_stream_seq.pop(stream_id, None)
+        self._data_channel_closed(stream_id)
+
+    def _count_open(self) -> None:
+        now = self._loop.time()
+        if self._open_refill:
+            earned = (now - self._open_refill) * RTC_OPENS_PER_SECOND
+            self._open_tokens = min(RTC_OPEN_BURST, self._open_tokens + earned)
+        self._open_refill = now
+        self._open_tokens -= 1
+        if self._open_tokens < 0:
+            raise RemoteProtocolError("The peer opens data channels faster than any use of them needs.")
+
+    def _data_channel_closed(self, stream_id: int) -> None:
+        self._data_channel_inbound_reset.discard(stream_id)
+        self._data_channel_outbound_reset.discard(stream_id)
+        channel = self._data_channels.pop(stream_id, None)
+        if channel is not None:
+            channel._setReadyState("closed")
+
+    async def _reset_deferred_streams(self) -> None:
+        request = self._reconfig_deferred
+        last = self._last_received_tsn
+        if request is None or last is None or _behind(request.last_tsn, last) < 0:
+            return
+        self._reconfig_deferred = None
+        again: list[int] = []
+        for stream_id in request.streams:
+            stream = self._inbound.get(stream_id)
+            if stream is not None:
+                stream.reset(request.last_tsn)
+                again.append(stream_id)
+            channel = self._data_channels.get(stream_id)
+            if channel is not None:
+                self._data_channel_inbound_reset.add(stream_id)
+                self._data_channel_close(channel)
+                self._data_channel_reset(stream_id)
+        await self._send_reconfig_param(
+            lib.StreamResetResponseParam(
+                response_sequence=request.request_sequence, result=lib.RECONFIG_RESULT_SUCCESS_PERFORMED
+            )
+        )
+        for stream_id in again:
+            await self._deliver(stream_id, self._inbound[stream_id])
+            if not self._inbound[stream_id].held:
+                del self._inbound[stream_id]

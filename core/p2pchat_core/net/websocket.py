@@ -1,0 +1,300 @@
+"""WebSockets as byte streams: dialling and listening (PROTOCOL section 4).
+
+Message boundaries mean nothing: what one peer writes at once may arrive as many messages, some of them empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from p2pchat_core import limits
+from p2pchat_core.errors import (
+    AddressError,
+    ConfigError,
+    ConnectionLostError,
+    DialError,
+    P2PChatError,
+    StreamClosedError,
+    StreamResetError,
+)
+from p2pchat_core.limits import READ_CHUNK
+from p2pchat_core.net.byte_queue import ByteQueue
+from p2pchat_core.net.stream import ByteStream
+from p2pchat_core.wire.ws_address import websocket_address, websocket_target
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from websockets.asyncio.server import Server
+
+    from p2pchat_core.multiformats.multiaddr import Multiaddr
+    from p2pchat_core.net.websocket_library import WebSocketEnd
+    from p2pchat_core.wire.ws_address import WebSocketTarget
+
+__all__ = ["WebSocketListener", "WebSocketStream", "dial_websocket"]
+
+logger = logging.getLogger(__name__)
+
+_FAMILY: Final = {
+    "ip4": socket.AF_INET,
+    "dns4": socket.AF_INET,
+    "ip6": socket.AF_INET6,
+    "dns6": socket.AF_INET6,
+}
+_UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN})
+
+
+class WebSocketStream(ByteStream):
+    """One WebSocket.
+
+    Attributes:
+        remote_address: the IP address and port of the peer, as a multiaddr.
+        local_address: the same of our side.
+    """
+
+    def __init__(self, end: WebSocketEnd, *, tls: bool) -> None:
+        self.remote_address: Multiaddr = websocket_address(*end.remote_address, tls=tls)
+        self.local_address: Multiaddr = websocket_address(*end.local_address, tls=tls)
+        self._end = end
+        self._pending = ByteQueue()
+        self._ended = self._closed = self._aborted = False
+
+    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
+        """Return what has arrived; see `ByteStream.read`."""
+        while True:
+            self._check_open()
+            if len(self._pending):
+                return self._pending.take(max_bytes)
+            if self._ended:
+                return b""
+            await self._read_more()
+
+    def unread(self, data: bytes) -> None:
+        """Push bytes back; the next `read` returns them first."""
+        self._pending.push_front(data)
+
+    async def write(self, data: bytes) -> None:
+        """Send in messages of at most `limits.WS_MAX_SEND` bytes; see `ByteStream.write`."""
+        self._check_open()
+        with memoryview(data) as view:
+            for start in range(0, len(view), limits.WS_MAX_SEND):
+                try:
+                    await self._end.send(view[start : start + limits.WS_MAX_SEND])
+                finally:
+                    # We may have given up while this waited: then that is what the writer has to hear.
+                    self._check_open()
+
+    async def close(self) -> None:
+        """Close in good order within `limits.WS_CLOSE_TIMEOUT`."""
+        if self._closed or self._aborted:
+            return
+        self._closed = True
+        self._pending.clear()
+        await self._end.finish()
+
+    def abort(self) -> None:
+        """Close the TCP connection at once."""
+        self._aborted = True
+        self._pending.clear()
+        self._end.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the TCP connection is gone, whoever ended it."""
+        await self._end.wait_closed()
+
+    async def _read_more(self) -> None:
+        try:
+            message = await self._end.receive()
+        except ConnectionLostError:
+            self._check_open()
+            raise
+        if message is None:
+            self._check_open()
+            self._ended = True
+        else:
+            self._pending.append(message)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StreamClosedError("The connection was closed on this side.")
+        if self._aborted:
+            raise StreamResetError("The connection was given up.")
+
+
+async def dial_websocket(address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None) -> WebSocketStream:
+    """Connect to a ws or wss address; a trailing PeerId is for the handshake that follows and not looked at.
+
+    Args:
+        address: see `websocket_target`.
+        ssl_context: for wss; by default certificates are checked against those the system trusts.
+
+    Raises:
+        AddressError: not a WebSocket address.
+        DialError: the sentence says what is the matter.
+    """
+    from p2pchat_core.net.websocket_library import (
+        connect_websocket,
+    )  # takes 30 ms, and not every start needs it
+
+    target = websocket_target(address)
+    if target.tls and ssl_context is None:
+        ssl_context = await asyncio.to_thread(ssl.create_default_context)
+    try:
+        end = await connect_websocket(
+            target.host,
+            target.port,
+            server_name=target.sni or target.host.partition("%")[0],
+            ssl_context=ssl_context if target.tls else None,
+            family=_FAMILY.get(address.names[0], socket.AF_UNSPEC),
+        )
+    except OSError as error:
+        raise DialError(_dial_failure(target, error)) from error
+    return WebSocketStream(end, tls=target.tls)
+
+
+def _dial_failure(target: WebSocketTarget, error: OSError) -> str:
+    place = f"{target.host} port {target.port}"
+    if isinstance(error, TimeoutError):
+        return f"{place} did not answer within {limits.WS_OPEN_TIMEOUT:g} seconds."
+    if isinstance(error, socket.gaierror):
+        return f"The name {target.host} could not be found: check the spelling and the network."
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"The certificate of {place} is not to be trusted: {error.verify_message}."
+    if isinstance(error, ssl.SSLError):
+        return f"{place} does not speak TLS as expected: is it a plain ws address?"
+    if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
+        # For a name with several addresses asyncio joins the failures into one text.
+        return f"Nothing answers at {place}: is the relay running?"
+    if isinstance(error, ConnectionError):
+        return f"{place} cut the connection at once: is it the relay's port?"
+    if error.errno in _UNREACHABLE:
+        return f"No network leads to {place}: is this machine online?"
+    return f"Connecting to {place} failed: {os.strerror(error.errno) if error.errno else error}."
+
+
+class WebSocketListener:
+    """A listening socket; made by `open`."""
+
+    def __init__(
+        self,
+        on_connection: Callable[[WebSocketStream], Awaitable[None]],
+        admit: Callable[[str], bool],
+        tls: bool,
+    ) -> None:
+        self._on_connection = on_connection
+        self._admit_ip = admit
+        self._tls = tls
+        self._accepted = 0
+        self._server: Server
+        self._transports: set[asyncio.BaseTransport]
+
+    @classmethod
+    async def open(
+        cls,
+        address: Multiaddr,
+        on_connection: Callable[[WebSocketStream], Awaitable[None]],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        admit: Callable[[str], bool] = lambda _remote_ip: True,
+    ) -> WebSocketListener:
+        """Listen at an IP address.
+
+        Args:
+            address: ``/ip4/…/tcp/…/ws`` and so on; port 0 takes a free one.
+            on_connection: called for each WebSocket. The stream lives on after it returns; when it raises, the stream
+                is aborted. It is cancelled when the listener closes.
+            ssl_context: needed for wss addresses, and only for them.
+            admit: asked with the remote's IP address before anything else; false drops the connection.
+
+        Raises:
+            AddressError: not a WebSocket address, or one with a name in place of an IP address.
+            ConfigError: the address cannot be used on this machine, or the certificate is missing.
+        """
+        from p2pchat_core.net.websocket_library import serve_websockets  # takes 30 ms
+
+        target = websocket_target(address)
+        if not address.names[0].startswith("ip"):
+            raise AddressError(
+                f"{address} names a host; to listen, give an IP address such as /ip4/0.0.0.0/tcp/9001/ws."
+            )
+        if target.tls and ssl_context is None:
+            raise ConfigError(f"Listening at {address} needs a TLS certificate and its key.")
+        self = cls(on_connection, admit, target.tls)
+        try:
+            self._server, self._transports = await serve_websockets(
+                target.host,
+                target.port,
+                self._accept,
+                ssl_context=ssl_context if target.tls else None,
+                admit=self._admit,
+            )
+        except OSError as error:
+            raise ConfigError(_listen_failure(target, error)) from error
+        return self
+
+    @property
+    def addresses(self) -> list[Multiaddr]:
+        """Where it listens, with the real port; a wildcard address stays one."""
+        return [websocket_address(*_name(sock), tls=self._tls) for sock in self._server.sockets]
+
+    async def close(self) -> None:
+        """Stop listening, close what is left and end every `on_connection`, within `limits.WS_CLOSE_TIMEOUT`."""
+        self._server.close()
+        try:
+            async with asyncio.timeout(limits.WS_CLOSE_TIMEOUT):
+                await self._server.wait_closed()
+        except TimeoutError:
+            for task in tuple(self._server.handler_tasks):
+                task.cancel()
+            for transport in tuple(self._transports):
+                assert isinstance(transport, asyncio.WriteTransport)
+                transport.abort()
+            await self._server.wait_closed()
+
+    def _admit(self, remote_ip: str) -> bool:
+        # Connections that are not WebSockets yet: each may take its ten seconds, but only so many at once.
+        waiting = len(self._transports) - self._accepted
+        return waiting <= limits.MAX_PENDING_UPGRADES and self._admit_ip(remote_ip)
+
+    async def _accept(self, end: WebSocketEnd) -> None:
+        self._accepted += 1
+        try:
+            await self._serve(WebSocketStream(end, tls=self._tls))
+        finally:
+            self._accepted -= 1
+
+    async def _serve(self, stream: WebSocketStream) -> None:
+        try:
+            await self._on_connection(stream)
+        except P2PChatError as error:
+            logger.debug("the connection from %s was not kept: %s", stream.remote_address, error)
+            stream.abort()
+        except Exception:
+            logger.exception("the handler of a new connection failed")
+            stream.abort()
+        # The library closes the connection when this returns; it is the stream's owner who decides when.
+        await stream.wait_closed()
+
+
+def _name(sock: socket.socket) -> tuple[str, int]:
+    host, port = sock.getsockname()[:2]
+    return host, port
+
+
+def _listen_failure(target: WebSocketTarget, error: OSError) -> str:
+    place = f"{target.host} port {target.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"Another program listens at {place} already: stop it or choose another port."
+    if error.errno == errno.EACCES:
+        return f"Listening at {place} is not allowed: choose a port above 1023."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return (
+            f"This machine does not have the address {target.host}: listen at one of its own, or at 0.0.0.0."
+        )
+    return f"Listening at {place} failed: {os.strerror(error.errno) if error.errno else error}."

@@ -1,0 +1,271 @@
+"""The `websockets` library, bent to a byte stream: the only module that imports it, and itself imported late.
+
+Loading it takes about 30 ms, which a start that does not need it yet should not pay. What is added to its connections:
+every wait has an end, text frames are refused, and its log stays quiet about strangers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from p2pchat_core import limits
+from p2pchat_core.errors import ConnectionLostError, DialError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from websockets.asyncio.connection import Connection
+    from websockets.http11 import Request, Response
+
+__all__ = ["WebSocketEnd", "connect_websocket", "serve_websockets"]
+
+logger = logging.getLogger(__name__)
+
+_NORMAL: Final = 1000
+_GOING_AWAY: Final = 1001
+_UNSUPPORTED_DATA: Final = 1003
+_NO_STATUS: Final = 1005
+_ORDERLY: Final = frozenset({_NORMAL, _GOING_AWAY, _NO_STATUS})
+_NOT_A_WEBSOCKET: Final = "This port speaks WebSocket only. Connect with p2pchat or another libp2p program.\n"
+
+# Settings of both sides. The library's own pings are off: yamux pings the peer more often, through the same socket,
+# and its timeout ends the connection; before that, the upgrade has its own deadline. Pings of peers are answered.
+_SETTINGS: Final[dict[str, Any]] = {
+    "compression": None,
+    "open_timeout": limits.WS_OPEN_TIMEOUT,
+    "ping_interval": None,
+    "ping_timeout": None,
+    "close_timeout": limits.WS_CLOSE_TIMEOUT,
+    "max_size": limits.WS_MAX_MESSAGE,
+    "max_queue": limits.WS_MAX_QUEUE,
+    "write_limit": limits.WS_WRITE_LIMIT,
+    "ssl_shutdown_timeout": limits.WS_CLOSE_TIMEOUT,
+}
+
+
+class _QuietLog(logging.LoggerAdapter[logging.Logger]):
+    """Whatever the library reports becomes one line at debug level: a port scanner must not fill a log.
+
+    Failures that matter reach our own code as exceptions. The dump of every frame is off.
+    """
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name in `logging`
+        return level > logging.DEBUG and self.logger.isEnabledFor(logging.DEBUG)
+
+    def log(self, level: int, msg: object, *args: object, **_options: object) -> None:
+        if self.isEnabledFor(level):
+            self.logger.debug(msg, *args)
+
+
+_QUIET: Final = _QuietLog(logger)
+
+
+class WebSocketEnd:
+    """One end of a WebSocket as `WebSocketStream` sees it: binary messages, our own errors, bounded endings."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def remote_address(self) -> tuple[str, int]:
+        """IP address and port of the peer."""
+        return _host_and_port(self._connection.remote_address)
+
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """IP address and port of our side."""
+        return _host_and_port(self._connection.local_address)
+
+    async def receive(self) -> bytes | None:
+        """Return the next message, maybe empty, or ``None`` once the peer has closed in good order.
+
+        Raises:
+            ConnectionLostError: the connection broke, or the peer did what it must not.
+        """
+        try:
+            message = await self._connection.recv()
+        except ConnectionClosed as error:
+            if error.rcvd is not None and error.rcvd.code in _ORDERLY:
+                return None
+            raise ConnectionLostError(_reason(error)) from error
+        if isinstance(message, bytes):
+            return message
+        await self.finish(_UNSUPPORTED_DATA)
+        raise ConnectionLostError("The peer sent text where only binary messages are allowed.")
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Queue one message, then wait until the network takes more.
+
+        Raises:
+            ConnectionLostError: the connection has ended.
+        """
+        try:
+            await self._connection.send(data)
+        except ConnectionClosed as error:
+            raise ConnectionLostError(_reason(error)) from error
+
+    async def finish(self, code: int = _NORMAL) -> None:
+        """Close in good order, but within `limits.WS_CLOSE_TIMEOUT`, whatever the peer does."""
+        try:
+            # The library waits without a limit for a peer that does not read what was queued before.
+            async with asyncio.timeout(limits.WS_CLOSE_TIMEOUT):
+                await self._connection.close(code)
+        except TimeoutError:
+            logger.debug("the peer did not answer the close frame")
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the TCP connection at once."""
+        self._connection.transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the TCP connection is gone."""
+        await self._connection.wait_closed()
+
+
+def _host_and_port(address: Any) -> tuple[str, int]:
+    host, port = address[:2]
+    # A link-local IPv6 address carries its interface in the fourth field.
+    scope = address[3] if len(address) > 3 else 0
+    return (f"{host}%{scope}" if scope and "%" not in host else host), port
+
+
+def _reason(error: ConnectionClosed) -> str:
+    if error.rcvd is not None:
+        return f"The peer closed the connection (code {error.rcvd.code})."
+    if error.sent is not None and error.sent.code not in _ORDERLY:
+        return f"The peer broke the WebSocket protocol (code {error.sent.code})."
+    return "The connection was cut."
+
+
+class _ClosingDeadline:
+    """After a close frame in either direction the TCP connection ends within `limits.WS_CLOSE_TIMEOUT`.
+
+    The library leaves that to whoever reads or writes next, and a reader alone would wait for ever for a peer that
+    says good-bye and keeps its socket open.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def data_received(self: Any, data: bytes) -> None:
+        super().data_received(data)
+        if self._deadline is None and self.protocol.close_expected():
+            self._deadline = self.loop.call_later(limits.WS_CLOSE_TIMEOUT, self.transport.abort)
+
+    def connection_lost(self: Any, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+
+class _Client(_ClosingDeadline, ClientConnection):
+    pass
+
+
+async def connect_websocket(
+    host: str, port: int, *, server_name: str, ssl_context: ssl.SSLContext | None, family: int
+) -> WebSocketEnd:
+    """Open a WebSocket at path ``/``.
+
+    Args:
+        host: IP address or name to connect to.
+        port: TCP port.
+        server_name: for the Host header and, with TLS, the name that the certificate must have.
+        ssl_context: ``None`` for plain ``ws``.
+        family: `socket.AF_INET`, `AF_INET6`, or 0 for any.
+
+    Raises:
+        OSError, TimeoutError: the connection could not be made (`ssl.SSLError` is an OSError).
+        DialError: something answered, but not as a WebSocket.
+    """
+    scheme = "ws" if ssl_context is None else "wss"
+    name = f"[{server_name}]" if ":" in server_name else server_name
+    options = _SETTINGS | {"ssl": ssl_context, "host": host, "port": port, "family": family}
+    if ssl_context is None:
+        del options["ssl_shutdown_timeout"]
+    try:
+        connection = await connect(
+            f"{scheme}://{name}:{port}/",
+            # A proxy set in the environment is for web pages; it could reach neither loopback nor the local network.
+            proxy=None,
+            user_agent_header="p2pchat",
+            create_connection=_Client,
+            logger=_QUIET,
+            happy_eyeballs_delay=0.25,
+            **options,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise DialError(
+            f"{host} port {port} answered with HTTP status {status} and not as a WebSocket: is it the relay's port?"
+        ) from error
+    except (WebSocketException, ValueError) as error:
+        raise DialError(f"{host} port {port} does not speak WebSocket: is it the relay's port?") from error
+    return WebSocketEnd(connection)
+
+
+async def serve_websockets(
+    host: str,
+    port: int,
+    accept: Callable[[WebSocketEnd], Awaitable[None]],
+    *,
+    ssl_context: ssl.SSLContext | None,
+    admit: Callable[[str], bool],
+) -> tuple[Server, set[asyncio.BaseTransport]]:
+    """Listen, and run `accept` for each connection that has become a WebSocket; when it returns, it is closed.
+
+    `admit` is asked with the remote's IP address before anything is read. The second value always holds the
+    transports of the connections there are, in whatever state.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    transports: set[asyncio.BaseTransport] = set()
+
+    class _Server(_ClosingDeadline, ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            transports.add(transport)
+            peer = transport.get_extra_info("peername")
+            if not peer or not admit(peer[0]):
+                self.transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            transports.discard(self.transport)
+            super().connection_lost(exc)
+
+    async def handle(connection: ServerConnection) -> None:
+        await accept(WebSocketEnd(connection))
+
+    options = _SETTINGS | {"ssl": ssl_context}
+    if ssl_context is None:
+        del options["ssl_shutdown_timeout"]
+    else:
+        options["ssl_handshake_timeout"] = limits.WS_OPEN_TIMEOUT
+    server = await serve(
+        handle,
+        host,
+        port,
+        process_request=_refuse_plain_http,
+        server_header=None,
+        create_connection=_Server,
+        logger=_QUIET,
+        **options,
+    )
+    return server, transports
+
+
+def _refuse_plain_http(connection: ServerConnection, request: Request) -> Response | None:
+    """Answer browsers and health checks with a sentence instead of a protocol error."""
+    if "websocket" in ",".join(request.headers.get_all("Upgrade")).lower():
+        return None
+    return connection.respond(http.HTTPStatus.BAD_REQUEST, _NOT_A_WEBSOCKET)

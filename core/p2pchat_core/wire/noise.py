@@ -1,0 +1,415 @@
+"""Noise XX as libp2p uses it: who is there, and encryption from then on (PROTOCOL section 5).
+
+`NoiseHandshake` exchanges three messages, each a two-byte length and a body::
+
+    initiator                                     responder
+    -> e                                          32 bytes in the clear
+    <- e, ee, s, es, payload                      identity key, signature of the static key, muxers
+    -> s, se, payload                             the same of the initiator
+
+`NoiseSession` carries what follows. Keys and randomness are arguments; nothing here blocks or reads a clock.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from p2pchat_core import limits
+from p2pchat_core.errors import IdentityError, LocalProtocolError, RemoteProtocolError
+from p2pchat_core.wire.noise_payload import decode_payload, encode_payload
+
+if TYPE_CHECKING:
+    from p2pchat_core.identity.keys import PrivateKey, PublicKey
+    from p2pchat_core.identity.peer_id import PeerId
+
+__all__ = ["NOISE", "YAMUX", "NoiseHandshake", "NoiseResult", "NoiseSession"]
+
+NOISE: Final = "/noise"
+YAMUX: Final = "/yamux/1.0.0"
+
+# The name has exactly 32 bytes, so it is the first handshake hash as it stands (Noise specification, section 5.2).
+_PROTOCOL_NAME: Final = b"Noise_XX_25519_ChaChaPoly_SHA256"
+_KEY: Final = 32
+_TAG: Final = 16
+_LENGTH: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseResult:
+    """What a completed handshake has proved.
+
+    Attributes:
+        remote_key: the peer's identity key.
+        remote_peer: the PeerId that this key makes.
+        muxer: the muxer both sides named in the handshake, or ``None``: then it is chosen by multistream-select.
+        handshake_hash: 32 bytes that are the same on both sides of this one handshake and on no other.
+    """
+
+    remote_key: PublicKey
+    remote_peer: PeerId
+    muxer: str | None
+    handshake_hash: bytes
+
+
+class _Cipher:
+    """One key and its counter: "the nonce is 32 bits of zeros followed by a little-endian 64-bit counter"."""
+
+    def __init__(self, key: bytes) -> None:
+        self._aead = ChaCha20Poly1305(key)
+        self._count = 0
+
+    def _nonce(self) -> bytes | None:
+        if self._count >= limits.NOISE_MAX_MESSAGES:
+            return None
+        nonce = self._count.to_bytes(12, "little")
+        self._count += 1
+        return nonce[8:] + nonce[:8]
+
+    def encrypt(self, plaintext: bytes | memoryview, associated: bytes = b"") -> bytes:
+        nonce = self._nonce()
+        if nonce is None:
+            raise LocalProtocolError(
+                "This connection has sent all that its key may encrypt; it has to be made anew."
+            )
+        return self._aead.encrypt(nonce, plaintext, associated)
+
+    def decrypt(self, ciphertext: bytes | memoryview, associated: bytes = b"") -> bytes:
+        nonce = self._nonce()
+        if nonce is None:
+            raise RemoteProtocolError("The peer sent more than one key may encrypt.")
+        try:
+            return self._aead.decrypt(nonce, ciphertext, associated)
+        except InvalidTag:
+            raise RemoteProtocolError(
+                "Data from the peer was damaged or forged: it could not be decrypted."
+            ) from None
+
+
+def _hkdf(chaining_key: bytes, material: bytes) -> tuple[bytes, bytes]:
+    temporary = hmac.digest(chaining_key, material, "sha256")
+    first = hmac.digest(temporary, b"\x01", "sha256")
+    return first, hmac.digest(temporary, first + b"\x02", "sha256")
+
+
+class _Symmetric:
+    """The hash of everything said, and the chain of keys (SymmetricState in the Noise specification)."""
+
+    def __init__(self, prologue: bytes) -> None:
+        self.hash = self._chaining_key = _PROTOCOL_NAME
+        self._cipher: _Cipher | None = None
+        self.mix_hash(prologue)
+
+    def mix_hash(self, data: bytes) -> None:
+        self.hash = hashlib.sha256(self.hash + data).digest()
+
+    def mix_key(self, material: bytes) -> None:
+        self._chaining_key, key = _hkdf(self._chaining_key, material)
+        self._cipher = _Cipher(key)
+
+    def encrypt(self, plaintext: bytes) -> bytes:
+        ciphertext = plaintext if self._cipher is None else self._cipher.encrypt(plaintext, self.hash)
+        self.mix_hash(ciphertext)
+        return ciphertext
+
+    def decrypt(self, ciphertext: bytes) -> bytes:
+        plaintext = ciphertext if self._cipher is None else self._cipher.decrypt(ciphertext, self.hash)
+        self.mix_hash(ciphertext)
+        return plaintext
+
+    def split(self) -> tuple[_Cipher, _Cipher]:
+        """Return the ciphers of the initiator and of the responder."""
+        first, second = _hkdf(self._chaining_key, b"")
+        return _Cipher(first), _Cipher(second)
+
+
+class _Step(enum.Enum):
+    """What the machine waits for. Values: the message it reads next, or the end."""
+
+    READ_1 = 1
+    READ_2 = 2
+    READ_3 = 3
+    DONE = 4
+    FAILED = 5
+
+
+# Shortest and longest body of each message: public key, encrypted static key, payload (8 KiB at most).
+_BODY: Final = {
+    _Step.READ_1: (_KEY, _KEY + limits.NOISE_MAX_PAYLOAD),
+    _Step.READ_2: (2 * _KEY + 2 * _TAG, 2 * _KEY + 2 * _TAG + limits.NOISE_MAX_PAYLOAD),
+    _Step.READ_3: (_KEY + 2 * _TAG, _KEY + 2 * _TAG + limits.NOISE_MAX_PAYLOAD),
+}
+
+
+class NoiseHandshake:
+    """The three messages. Feed it with `receive_data`, send what `take_output` returns, until `complete`.
+
+    Then `result` says who is there and `session` continues with the same bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        initiator: bool,
+        identity: PrivateKey,
+        static_key: bytes,
+        ephemeral_key: bytes,
+        expected: PeerId | None,
+        muxers: tuple[str, ...] | None = (YAMUX,),
+        prologue: bytes = b"",
+    ) -> None:
+        """Prepare a handshake.
+
+        Args:
+            initiator: whether we opened the connection.
+            identity: our long-term key; it signs the static key.
+            static_key, ephemeral_key: 32 random bytes each, never used for another handshake.
+            expected: who has to be at the other end, or ``None`` for whoever it is.
+            muxers: what to offer, best first. ``None`` sends no extensions at all, an empty tuple sends empty ones.
+            prologue: bytes that both sides must agree on.
+        """
+        self._initiator = initiator
+        self._identity = identity
+        self._static = X25519PrivateKey.from_private_bytes(static_key)
+        self._ephemeral = X25519PrivateKey.from_private_bytes(ephemeral_key)
+        self._expected = expected
+        self._muxers = muxers
+        self._state = _Symmetric(prologue)
+        self._remote_ephemeral = self._remote_static = b""
+        self._buffer = bytearray()
+        self._output = bytearray()
+        self._remote: tuple[PublicKey, PeerId, str | None] | None = None
+        self._ciphers: tuple[_Cipher, _Cipher] | None = None
+        self._step = _Step.READ_1
+        if initiator:
+            self._step = _Step.READ_2
+            self._send(self._write_ephemeral() + self._state.encrypt(b""))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the peer is proved; our last message may still be in `take_output`."""
+        return self._step is _Step.DONE
+
+    @property
+    def result(self) -> NoiseResult:
+        """Who is there.
+
+        Raises:
+            LocalProtocolError: the handshake is not complete.
+        """
+        if self._remote is None or not self.complete:
+            raise LocalProtocolError("The handshake has no result before it is complete.")
+        key, peer, muxer = self._remote
+        return NoiseResult(key, peer, muxer, self._state.hash)
+
+    def take_output(self) -> bytes:
+        """Return what must be sent now; the next call returns what was added since."""
+        output = bytes(self._output)
+        self._output.clear()
+        return output
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer. After `complete` they are kept for the session.
+
+        Raises:
+            RemoteProtocolError: a message is malformed, too large or not authentic.
+            IdentityError: the peer is not who was expected, or cannot prove who it is.
+        """
+        if self._step is _Step.FAILED:
+            raise RemoteProtocolError("This handshake has failed before.")
+        self._buffer += data
+        try:
+            while self._step in _BODY and (body := self._next_body()) is not None:
+                self._receive_message(body)
+        except (RemoteProtocolError, IdentityError):
+            self._step = _Step.FAILED
+            raise
+
+    def session(self) -> NoiseSession:
+        """Return the encrypted session, once; it continues with what was received after the handshake.
+
+        Raises:
+            LocalProtocolError: the handshake is not complete, or the session was taken already.
+            RemoteProtocolError: what the peer has already sent in it is not authentic.
+        """
+        if self._ciphers is None or not self.complete:
+            raise LocalProtocolError("There is one session, and only after the handshake.")
+        first, second = self._ciphers
+        self._ciphers = None
+        session = NoiseSession(*((first, second) if self._initiator else (second, first)))
+        session.receive_data(bytes(self._buffer))
+        self._buffer.clear()
+        return session
+
+    def _next_body(self) -> bytes | None:
+        if len(self._buffer) < _LENGTH:
+            return None
+        length = int.from_bytes(self._buffer[:_LENGTH], "big")
+        shortest, longest = _BODY[self._step]
+        if not shortest <= length <= longest:
+            raise RemoteProtocolError(f"A handshake message of {length} bytes cannot be right.")
+        if len(self._buffer) < _LENGTH + length:
+            return None
+        body = bytes(self._buffer[_LENGTH : _LENGTH + length])
+        del self._buffer[: _LENGTH + length]
+        return body
+
+    def _receive_message(self, body: bytes) -> None:
+        if self._step is _Step.READ_1:
+            self._remote_ephemeral = self._read_ephemeral(body)
+            self._state.decrypt(
+                body[_KEY:]
+            )  # in the clear; peers send it empty, and nothing in it is believed
+            self._send_second()
+            self._step = _Step.READ_3
+        elif self._step is _Step.READ_2:
+            self._remote_ephemeral = self._read_ephemeral(body)
+            self._mix_exchange(self._ephemeral, self._remote_ephemeral)
+            self._read_static(body[_KEY:])
+            self._mix_exchange(self._ephemeral, self._remote_static)
+            self._read_payload(body[2 * _KEY + _TAG :])
+            self._send_third()
+            self._finish()
+        else:
+            self._read_static(body)
+            self._mix_exchange(self._ephemeral, self._remote_static)
+            self._read_payload(body[_KEY + _TAG :])
+            self._finish()
+
+    def _send_second(self) -> None:
+        message = self._write_ephemeral()
+        self._mix_exchange(self._ephemeral, self._remote_ephemeral)
+        message += self._state.encrypt(_public(self._static))
+        self._mix_exchange(self._static, self._remote_ephemeral)
+        self._send(message + self._state.encrypt(self._payload()))
+
+    def _send_third(self) -> None:
+        message = self._state.encrypt(_public(self._static))
+        self._mix_exchange(self._static, self._remote_ephemeral)
+        self._send(message + self._state.encrypt(self._payload()))
+
+    def _finish(self) -> None:
+        self._ciphers = self._state.split()
+        self._step = _Step.DONE
+
+    def _send(self, body: bytes) -> None:
+        self._output += len(body).to_bytes(_LENGTH, "big") + body
+
+    def _payload(self) -> bytes:
+        return encode_payload(self._identity, _public(self._static), self._muxers)
+
+    def _write_ephemeral(self) -> bytes:
+        key = _public(self._ephemeral)
+        self._state.mix_hash(key)
+        return key
+
+    def _read_ephemeral(self, body: bytes) -> bytes:
+        key = body[:_KEY]
+        self._state.mix_hash(key)
+        return key
+
+    def _read_static(self, data: bytes) -> None:
+        self._remote_static = self._state.decrypt(data[: _KEY + _TAG])
+
+    def _read_payload(self, data: bytes) -> None:
+        payload = decode_payload(self._state.decrypt(data), self._remote_static)
+        peer = payload.key.peer_id
+        if self._expected is not None and peer != self._expected:
+            raise IdentityError(
+                f"{peer.short()} answered where {self._expected.short()} was expected: "
+                "the address is out of date, or someone is in between."
+            )
+        ours, theirs = self._muxers or (), payload.muxers
+        wanted, had = (ours, theirs) if self._initiator else (theirs, ours)
+        # Specification: the first of the initiator's list that the responder has too.
+        muxer = next((name for name in wanted if name in had), None)
+        self._remote = (payload.key, peer, muxer)
+
+    def _mix_exchange(self, ours: X25519PrivateKey, theirs: bytes) -> None:
+        try:
+            shared = ours.exchange(X25519PublicKey.from_public_bytes(theirs))
+        except ValueError:
+            shared = bytes(_KEY)
+        if shared == bytes(_KEY):
+            # Such a key makes the result known to everyone, so nobody sends one by accident.
+            raise RemoteProtocolError("The peer sent a key that would give no secrecy.")
+        self._state.mix_key(shared)
+
+
+def _public(key: X25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes_raw()
+
+
+class NoiseSession:
+    """Encrypted frames in both directions. Frames are `limits.NOISE_MAX_FRAME` bytes at most, after a length."""
+
+    def __init__(self, sending: _Cipher, receiving: _Cipher) -> None:
+        self._sending = sending
+        self._receiving = receiving
+        self._buffer = bytearray()
+        self._plaintext: list[bytes] = []
+        self._failed = False
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether the peer has begun a frame and not ended it: if the transport ends here, something is missing."""
+        return bool(self._buffer)
+
+    def encrypt(self, plaintext: bytes | memoryview) -> bytes:
+        """Return `plaintext` as frames ready for the wire; nothing for no bytes.
+
+        Raises:
+            LocalProtocolError: `limits.NOISE_MAX_MESSAGES` frames have been sent.
+        """
+        parts: list[bytes] = []
+        with memoryview(plaintext) as view:
+            for start in range(0, len(view), limits.NOISE_MAX_PLAINTEXT):
+                body = self._sending.encrypt(view[start : start + limits.NOISE_MAX_PLAINTEXT])
+                parts += (len(body).to_bytes(_LENGTH, "big"), body)
+        return b"".join(parts)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer; every complete frame is decrypted at once.
+
+        Raises:
+            RemoteProtocolError: a frame is not authentic, or too short to be one. The connection must end.
+        """
+        if self._failed:
+            raise RemoteProtocolError("This session has failed before.")
+        self._buffer += data
+        try:
+            consumed = self._decrypt_frames()
+        except RemoteProtocolError:
+            self._failed = True
+            raise
+        del self._buffer[:consumed]
+
+    def take_plaintext(self) -> bytes:
+        """Return what has been decrypted since the last call."""
+        plaintext = self._plaintext[0] if len(self._plaintext) == 1 else b"".join(self._plaintext)
+        self._plaintext.clear()
+        return plaintext
+
+    def _decrypt_frames(self) -> int:
+        start, available = 0, len(self._buffer)
+        with memoryview(self._buffer) as view:
+            while available - start >= _LENGTH:
+                length = int.from_bytes(view[start : start + _LENGTH], "big")
+                if length < _TAG:
+                    raise RemoteProtocolError("The peer sent an encrypted frame that is too short to be one.")
+                end = start + _LENGTH + length
+                if end > available:
+                    break
+                with view[start + _LENGTH : end] as frame:
+                    # A frame without content is legal and means nothing.
+                    if plaintext := self._receiving.decrypt(frame):
+                        self._plaintext.append(plaintext)
+                start = end
+        return start

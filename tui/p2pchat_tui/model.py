@@ -1,0 +1,417 @@
+"""What the screen knows: conversations, strangers, relays and log lines, changed only by the service's events.
+
+No widget, no I/O, no clock of its own: events and commands' results go in, views come out.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from p2pchat_core import limits
+from p2pchat_core.chat.events import (
+    ConnectionEvent,
+    ConnectionState,
+    ErrorEvent,
+    Event,
+    ListeningEvent,
+    MessageEvent,
+    PathKind,
+    ReadyEvent,
+    RelayEvent,
+    RelayState,
+    SentEvent,
+    StepEvent,
+)
+from p2pchat_tui import log_lines
+from p2pchat_tui.log_lines import Delivery, LineKind, LogLine
+
+if TYPE_CHECKING:
+    from textual.content import Content
+
+    from p2pchat_core.clock import Clock
+
+__all__ = ["ChatModel", "Conversation", "HistoryMessage", "peer_of"]
+
+_LAST_STEP = 8
+
+
+class HistoryMessage(Protocol):
+    """A stored message, as the service's history returns it."""
+
+    @property
+    def message_id(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def outgoing(self) -> bool: ...
+    @property
+    def sent_at(self) -> float: ...
+    @property
+    def state(self) -> str: ...
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Everything known about one peer.
+
+    Attributes:
+        accepted: we dialled them or the user let them in; until then what they say waits in `held`.
+        paths: the open connections, with the remote address of each.
+        steps: the latest report of each of the eight steps of the present attempt.
+    """
+
+    peer: str
+    accepted: bool = False
+    declined: bool = False
+    unread: int = 0
+    paths: dict[PathKind, ConnectionEvent] = field(default_factory=dict)
+    rtt_ms: float | None = None
+    steps: dict[int, StepEvent] = field(default_factory=dict)
+    lines: deque[LogLine] = field(default_factory=lambda: deque(maxlen=limits.SCREEN_LOG_LINES))
+    held: list[MessageEvent] = field(default_factory=list)
+    held_lost: int = 0
+    known: dict[str, int] = field(default_factory=dict)
+    """message id -> serial of its line."""
+    early: OrderedDict[str, Delivery] = field(default_factory=OrderedDict)
+    """Confirmations that came before the line they belong to."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether any path is open."""
+        return bool(self.paths)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the user has still to decide about this peer, and there is a reason to ask."""
+        return not self.accepted and not self.declined and (self.connected or bool(self.held))
+
+    @property
+    def path(self) -> PathKind | None:
+        """The best open path: direct before relayed."""
+        if PathKind.DIRECT in self.paths:
+            return PathKind.DIRECT
+        return PathKind.RELAYED if self.paths else None
+
+
+class ChatModel:
+    """The state behind the main screen."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.peer_id = ""
+        self.addresses: tuple[str, ...] = ()
+        self.relays: dict[str, RelayEvent] = {}
+        self.relay_steps: dict[str, StepEvent] = {}
+        self.conversations: dict[str, Conversation] = {}
+        self.selected: str | None = None
+        self.dialing: str | None = None
+        self._lines: deque[LogLine] = deque(maxlen=limits.SCREEN_LOG_LINES)
+        self._serial = 0
+        self._older = 0
+        self._strangers_lost = 0
+
+    # --- what the screen shows --------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Conversation | None:
+        """The selected conversation."""
+        return self.conversations.get(self.selected) if self.selected else None
+
+    @property
+    def accepted(self) -> list[Conversation]:
+        """The conversations of the list, oldest first."""
+        return [c for c in self.conversations.values() if c.accepted]
+
+    @property
+    def strangers(self) -> list[Conversation]:
+        """Peers waiting for the user's decision."""
+        return [c for c in self.conversations.values() if c.waiting]
+
+    def lines(self) -> Sequence[LogLine]:
+        """The log to show: what concerns everyone and the selected conversation, in order."""
+        current = self.current
+        if current is None:
+            return list(self._lines)
+        return list(heapq.merge(self._lines, current.lines, key=lambda line: line.serial))
+
+    # --- events of the service --------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Take one event of the service into account."""
+        match event:
+            case ReadyEvent():
+                self.peer_id = event.peer_id
+            case ListeningEvent():
+                self._listening(event)
+            case RelayEvent():
+                self._relay(event)
+            case StepEvent():
+                self._step(event)
+            case ConnectionEvent():
+                self._connection(event)
+            case MessageEvent():
+                self._message(event)
+            case SentEvent():
+                self._sent(event)
+            case ErrorEvent():
+                self.fail(event.error, event.peer or None)
+
+    def _listening(self, event: ListeningEvent) -> None:
+        before, self.addresses = self.addresses, event.addresses[: limits.SCREEN_ADDRESSES]
+        for address in self.addresses:
+            if address not in before:
+                self._add(None, LineKind.LISTENING, log_lines.listening(address))
+
+    def _relay(self, event: RelayEvent) -> None:
+        before = self.relays.get(event.address)
+        if before is None and len(self.relays) >= limits.SCREEN_ADDRESSES:
+            return
+        self.relays[event.address] = event
+        bad = event.state in (RelayState.LOST, RelayState.REFUSED)
+        if bad and (before is None or (before.state, before.reason) != (event.state, event.reason)):
+            self.fail(event.reason or f"The relay {event.address} is {event.state.value}.")
+
+    def _step(self, event: StepEvent) -> None:
+        if event.peer in self._relay_peers():
+            if event.step == 1:
+                self.relay_steps[event.peer] = event
+            return
+        conversation = self._open(event.peer)
+        if conversation is None:
+            return
+        if any(step >= event.step and step != 1 for step in conversation.steps):
+            # A step that has been seen comes again: this is a new attempt.
+            conversation.steps = {n: s for n, s in conversation.steps.items() if n < event.step}
+        conversation.steps[event.step] = event
+
+    def _connection(self, event: ConnectionEvent) -> None:
+        if event.peer in self._relay_peers():
+            return
+        conversation = self._open(event.peer)
+        if conversation is None:
+            return
+        how = "directly" if event.path is PathKind.DIRECT else "through the relay"
+        if event.state is ConnectionState.OPEN:
+            if event.path not in conversation.paths:
+                who = log_lines.short_peer(event.peer)
+                self.say(f"{who} is connected {how}: {event.remote_address}", event.peer)
+            conversation.paths[event.path] = event
+            if conversation.accepted and self.selected is None:
+                self.select(event.peer)
+            return
+        if conversation.paths.pop(event.path, None) is not None:
+            kind = "The direct connection" if event.path is PathKind.DIRECT else "The connection through the relay"
+            self.say(f"{kind} ended. {event.reason}".rstrip(), event.peer)
+        if not conversation.connected:
+            conversation.rtt_ms = None
+
+    def _message(self, event: MessageEvent) -> None:
+        conversation = self._open(event.peer)
+        if conversation is None or conversation.declined or event.message_id in conversation.known:
+            return
+        if not conversation.accepted:
+            if len(conversation.held) < limits.SCREEN_HELD_MESSAGES:
+                conversation.held.append(event)
+            else:
+                conversation.held_lost += 1
+            return
+        self._show_message(conversation, event)
+
+    def _show_message(self, conversation: Conversation, event: MessageEvent) -> None:
+        line = self._add(conversation, LineKind.RECEIVED, log_lines.received(event.text))
+        self._know(conversation, event.message_id, line)
+        if conversation.peer != self.selected:
+            conversation.unread += 1
+
+    def _sent(self, event: SentEvent) -> None:
+        conversation = self.conversations.get(event.peer)
+        if conversation is None:
+            return
+        state = Delivery.DELIVERED if event.delivered else Delivery.SENT
+        if event.message_id not in conversation.known:
+            conversation.early[event.message_id] = state
+            while len(conversation.early) > limits.SCREEN_HELD_MESSAGES:
+                conversation.early.popitem(last=False)
+            return
+        serial = conversation.known[event.message_id]
+        # Confirmations concern recent lines, so look from the end.
+        for index in range(len(conversation.lines) - 1, -1, -1):
+            line = conversation.lines[index]
+            if line.serial == serial:
+                if line.delivery is not Delivery.DELIVERED:
+                    conversation.lines[index] = replace(line, delivery=state)
+                return
+
+    # --- commands and their results ---------------------------------------------------------------------------
+
+    def begin_dial(self, address: str) -> None:
+        """The user dials `address`."""
+        self.dialing = peer_of(address)
+        self._add(None, LineKind.DIALING, log_lines.dialing(address))
+        if self.dialing in self.conversations:
+            self.conversations[self.dialing].steps.clear()
+
+    def dialed_relay(self, address: str) -> None:
+        """The address was a relay's and it is connected."""
+        self.dialing = None
+        self._add(None, LineKind.CONNECTED, log_lines.connected(address))
+
+    def dialed(self, address: str, peer: str, rtt_ms: float | None) -> None:
+        """The address was a peer's and it is connected; it becomes the selected conversation."""
+        self.dialing = None
+        self._add(None, LineKind.CONNECTED, log_lines.connected(address))
+        conversation = self._open(peer, wanted=True)
+        if conversation is None:
+            return
+        if rtt_ms is not None:
+            conversation.rtt_ms = rtt_ms
+            self._add(None, LineKind.NOTE, log_lines.round_trip(peer, rtt_ms))
+        self.accept(peer)
+        self.select(peer)
+
+    def dial_failed(self, sentence: str) -> None:
+        """The dial came to nothing."""
+        self.dialing = None
+        self.fail(sentence)
+
+    def stored(self, peer: str, text: str, message_id: str) -> None:
+        """Our message is stored and will be, or has been, handed over."""
+        conversation = self._open(peer, wanted=True)
+        if conversation is None or message_id in conversation.known:
+            return
+        state = conversation.early.pop(message_id, Delivery.QUEUED)
+        line = self._add(conversation, LineKind.SENT, log_lines.sending(text), delivery=state)
+        self._know(conversation, message_id, line)
+
+    def history(self, peer: str, messages: Sequence[HistoryMessage]) -> None:
+        """Show what was said before, above what is there."""
+        conversation = self.conversations.get(peer)
+        if conversation is None or conversation.declined:
+            return
+        if any(message.outgoing for message in messages):
+            self.accept(peer)  # we have spoken to this peer before, so it is no stranger
+        if not conversation.accepted:
+            return
+        room = limits.SCREEN_LOG_LINES - len(conversation.lines)
+        fresh = [m for m in messages if m.message_id not in conversation.known][-limits.SCREEN_HISTORY :]
+        for message in reversed(fresh[-room:] if room > 0 else []):
+            self._older -= 1
+            line = _history_line(self._older, message)
+            conversation.lines.appendleft(line)
+            conversation.known[message.message_id] = line.serial
+
+    def rtt(self, peer: str, rtt_ms: float | None) -> None:
+        """The round-trip time to `peer` was measured."""
+        if peer in self.conversations and rtt_ms is not None:
+            self.conversations[peer].rtt_ms = rtt_ms
+
+    def accept(self, peer: str) -> None:
+        """Let a peer in: show what it said meanwhile, and select it if nothing is."""
+        conversation = self.conversations.get(peer)
+        if conversation is None or conversation.accepted:
+            return
+        conversation.accepted, conversation.declined = True, False
+        if self.selected is None:
+            self.select(peer)
+        held, conversation.held = conversation.held, []
+        for event in held:
+            self._show_message(conversation, event)
+        if conversation.held_lost:
+            self.say(f"{conversation.held_lost} more messages came and were not kept.", peer)
+
+    def decline(self, peer: str) -> None:
+        """Turn a stranger away for as long as the program runs, unless the user dials it."""
+        conversation = self.conversations.get(peer)
+        if conversation is not None and not conversation.accepted:
+            conversation.declined = True
+            conversation.held.clear()
+            self.say(f"You declined {log_lines.short_peer(peer)}.")
+
+    def select(self, peer: str) -> None:
+        """Show the conversation with `peer`."""
+        if peer in self.conversations and self.conversations[peer].accepted:
+            self.selected = peer
+            self.conversations[peer].unread = 0
+
+    def select_next(self, step: int) -> None:
+        """Select the conversation `step` places further down the list, around the end."""
+        peers = [conversation.peer for conversation in self.accepted]
+        if peers:
+            at = peers.index(self.selected) if self.selected in peers else -step
+            self.select(peers[(at + step) % len(peers)])
+
+    def say(self, sentence: str, peer: str | None = None) -> None:
+        """Add a quiet line; with `peer`, to that conversation."""
+        self._add(self.conversations.get(peer) if peer else None, LineKind.NOTE, log_lines.note(sentence))
+
+    def fail(self, sentence: str, peer: str | None = None) -> None:
+        """Add a line about something that went wrong."""
+        self._add(self.conversations.get(peer) if peer else None, LineKind.FAILED, log_lines.failed(sentence))
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _relay_peers(self) -> set[str]:
+        return {peer for address in self.relays if (peer := peer_of(address))}
+
+    def _open(self, peer: str, *, wanted: bool = False) -> Conversation | None:
+        """Return the conversation with `peer`, made if there is room; None for a stranger too many."""
+        conversation = self.conversations.get(peer)
+        if conversation is not None:
+            return conversation
+        if len(self.conversations) >= limits.SCREEN_CONVERSATIONS:
+            self._forget_idle()
+        full = len(self.conversations) >= limits.SCREEN_CONVERSATIONS
+        if not wanted and peer != self.dialing and (full or len(self.strangers) >= limits.SCREEN_STRANGERS):
+            self._strangers_lost += 1
+            if self._strangers_lost == 1:
+                self.fail("Too many strangers are calling; new ones are not shown until some are answered.")
+            return None
+        conversation = self.conversations[peer] = Conversation(peer)
+        return conversation
+
+    def _forget_idle(self) -> None:
+        for peer, conversation in list(self.conversations.items()):
+            if not (conversation.accepted or conversation.connected or conversation.held):
+                del self.conversations[peer]
+
+    def _know(self, conversation: Conversation, message_id: str, line: LogLine) -> None:
+        conversation.known[message_id] = line.serial
+        if len(conversation.known) > 4 * limits.SCREEN_LOG_LINES:
+            for old in list(_first(conversation.known, limits.SCREEN_LOG_LINES)):
+                del conversation.known[old]
+
+    def _add(
+        self, conversation: Conversation | None, kind: LineKind, body: Content, *, delivery: Delivery | None = None
+    ) -> LogLine:
+        self._serial += 1
+        line = LogLine(self._serial, kind, self.clock.time(), body, delivery)
+        (self._lines if conversation is None else conversation.lines).append(line)
+        return line
+
+
+def peer_of(address: str) -> str | None:
+    """Return the peer id an address ends at, as it is written there."""
+    parts = address.strip().split("/")
+    for name, value in zip(parts[-2::-1], parts[:0:-1], strict=False):
+        if name in ("p2p", "ipfs"):
+            return value or None
+    return None
+
+
+def _history_line(serial: int, message: HistoryMessage) -> LogLine:
+    if not message.outgoing:
+        return LogLine(serial, LineKind.RECEIVED, message.sent_at, log_lines.received(message.text))
+    states = {state.name.lower(): state for state in Delivery}
+    delivery = states.get(str(message.state), Delivery.QUEUED)
+    return LogLine(serial, LineKind.SENT, message.sent_at, log_lines.sending(message.text), delivery)
+
+
+def _first(mapping: dict[str, int], count: int) -> Iterator[str]:
+    for index, key in enumerate(mapping):
+        if index >= count:
+            return
+        yield key
