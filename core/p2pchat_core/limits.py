@@ -197,8 +197,8 @@ SCTP_MAX_AHEAD: Final = 8192
 """Chunks beyond the next one expected that are kept; the sender repeats what is dropped."""
 SCTP_MAX_GAPS: Final = 256
 """Gap blocks in one acknowledgement; more would not fit one datagram."""
-SCTP_MAX_QUEUE: Final = 8 * MIB
-"""Bytes waiting to be sent in one association before every writer waits."""
+SCTP_MAX_STREAMS: Final = 1024
+"""Incoming SCTP streams with a state of their own; more than channels, as a channel may be closing."""
 RTC_OPENS_PER_SECOND: Final = 500
 RTC_OPEN_BURST: Final = 1000
 """Channels a peer may open at once, then per second, before the association is given up."""

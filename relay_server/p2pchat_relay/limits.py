@@ -1,4 +1,4 @@
-"""Every bound of the relay, with its reason; sizes in bytes and durations in seconds, unless a name says more.
+"""Every bound of the relay, with its reason. Sizes are bytes, durations seconds, unless a name says more.
 
 `RelayLimits` holds what an operator may change; the constants below it are fixed. The bounds that the relay
 shares with every node (message sizes, handshake times) are in `p2pchat_core.limits`.

@@ -1,4 +1,4 @@
-"""Who may have what of the relay. No I/O: time comes in, a status goes out, and everything kept is bounded."""
+"""Who may have what of the relay. No I/O: time comes in, a status goes out, and what is kept is bounded."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Source:
         address = parse_ip(remote_ip)
         if address is None:
             return cls("unknown", None, False)
-        # Asked before anything is unwrapped: what only claims to be this machine inside a tunnel is not exempt.
+        # Asked before anything is unwrapped: who claims to be this machine inside a tunnel is not exempt.
         loopback = address.is_loopback
         if isinstance(address, ipaddress.IPv6Address):
             address = _tunnelled(address) or address

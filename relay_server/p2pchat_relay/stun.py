@@ -48,8 +48,8 @@ _UNDERSTOOD: Final = frozenset(
 def parse_binding_request(data: bytes) -> tuple[bytes, list[int]] | None:
     """Return the transaction id and the required attributes that we do not understand.
 
-    ``None`` stands for everything else: a classic (RFC 3489) request without magic cookie, a wrong fingerprint, lengths
-    that do not add up, and more than `limits.STUN_MAX_ATTRIBUTES` attributes.
+    ``None`` stands for everything else: a classic (RFC 3489) request without magic cookie, a wrong
+    fingerprint, lengths that do not add up, and more than `limits.STUN_MAX_ATTRIBUTES` attributes.
     """
     if not _HEADER.size <= len(data) <= limits.STUN_MAX_REQUEST:
         return None

@@ -14,7 +14,9 @@ INLINE = b"\x00\x24\x08\x01\x12\x20" + bytes(range(32))
 
 
 @pytest.mark.parametrize("multihash", [HASHED, INLINE])
-@pytest.mark.parametrize("base", ["base2", "base10", "base16upper", "base32", "base36", "base58btc", "base64urlpad"])
+@pytest.mark.parametrize(
+    "base", ["base2", "base10", "base16upper", "base32", "base36", "base58btc", "base64urlpad"]
+)
 def test_every_text_form(multihash: bytes, base: str) -> None:
     assert decode_peer_text(b58encode(multihash)) == multihash
     assert decode_peer_text(cid_text(multihash, base)) == multihash

@@ -198,8 +198,9 @@ class Bridge:
             async with asyncio.TaskGroup() as group:
                 reader = group.create_task(self._read(events))
                 await service.start()
-                group.create_task(self._poll(service))
+                poller = group.create_task(self._poll(service))
                 await reader
+                poller.cancel()
         except Exception as error:
             failure = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             self._post(ServiceFailed(sentence_of(failure)))

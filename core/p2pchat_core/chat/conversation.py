@@ -20,6 +20,7 @@ from p2pchat_core.chat.events import ErrorEvent, MessageEvent, SentEvent
 from p2pchat_core.chat.model import MessageState, StoredMessage
 from p2pchat_core.errors import (
     MessageError,
+    NoAnswerError,
     NotConnectedError,
     P2PChatError,
     StoreError,
@@ -78,9 +79,11 @@ class Conversation:
         self._attempts = 0  # to open a stream since the peer last proved willing
         self._unrecorded: set[str] = set()  # handed over, but the store could not be told
         self._complaint = ""
-        self._allowance = Allowance(limits.CHAT_INBOUND_RATE, limits.CHAT_INBOUND_ALLOWANCE, clock.monotonic())
+        self._allowance = Allowance(
+            limits.CHAT_INBOUND_RATE, limits.CHAT_INBOUND_ALLOWANCE, clock.monotonic()
+        )
         self._wake = asyncio.Event()
-        self._new_path = asyncio.Event()
+        self._hope = asyncio.Event()
         self._tasks = TaskOwner(f"conversation with {peer.short()}")
         self._closed = False
         self._tasks.spawn(self._pump(), "hand over messages")
@@ -126,18 +129,18 @@ class Conversation:
 
     async def serve(self, stream: Stream) -> None:
         """Handle a chat stream that the peer opened, until it ends."""
-        self._attempts = 0
         self._add_stream(stream)
-        self._wake.set()
+        best = min(map(_rank, self._paths.connections(self.peer)), default=_rank(stream.connection))
+        if _rank(stream.connection) <= best:
+            self._repair = False  # what we would have opened, the peer has
+        self._be_hopeful()
         await self._read(stream)
 
     def connection_opened(self, connection: Connection) -> None:
         """There is a new connection to the peer: move to it if it is better, and hand over what waits."""
         if self._streams and _rank(connection) < _rank(self._streams[-1].connection):
             self._repair = True
-        self._attempts = 0
-        self._new_path.set()
-        self._wake.set()
+        self._be_hopeful()
 
     async def close(self) -> None:
         """End every stream in good order and every task. Never raises."""
@@ -156,16 +159,22 @@ class Conversation:
                 await self._flush()
             except NotConnectedError:
                 continue  # connection_opened wakes us
+            except StoreError as error:
+                self._complain(error)
+                with contextlib.suppress(TimeoutError):  # the next message, or a pause, tries again
+                    async with asyncio.timeout(limits.CHAT_RETRY_MAX):
+                        await self._wake.wait()
+                self._wake.set()
             except P2PChatError as error:
                 self._complain(error)
-                if self._queued or (self._repair and self._attempts <= _MAX_REPAIRS):
-                    self._wake.set()
+                self._wake.set()
 
     async def _flush(self) -> None:
         """Hand over everything that waits, opening a stream if there is none or a better one is wanted."""
         while True:
             message = await self._store.next_queued(self._name)
-            if message is None and not self._repair:
+            if message is None and (not self._repair or self._attempts > _MAX_REPAIRS):
+                self._repair = False
                 return
             stream = await self._stream_to_write()
             self._repair = False
@@ -173,15 +182,25 @@ class Conversation:
                 await self._hand_over(stream, message)
 
     async def _stream_to_write(self) -> Stream:
-        if self._streams and not self._repair:
+        """Return the newest stream, or open one.
+
+        Raises:
+            NotConnectedError: there is no connection.
+            P2PChatError: there is, but no stream could be opened on it.
+        """
+        if not self._repair and self._streams:
+            return self._streams[-1]
+        if not self._paths.connections(self.peer):
+            raise NotConnectedError(f"There is no connection to {self.peer.short()}.")
+        await self._back_off()
+        if not self._repair and self._streams:  # the peer has opened one meanwhile
             return self._streams[-1]
         connection, allow_limited = self._choose()
-        await self._back_off()
-        if self._streams and not self._repair:  # the peer opened one meanwhile
-            return self._streams[-1]
-        self._attempts += 1
-        async with asyncio.timeout(limits.NEGOTIATION_TIMEOUT):
-            stream = await connection.open_stream([CHAT_PROTOCOL], allow_limited=allow_limited)
+        try:
+            async with asyncio.timeout(limits.NEGOTIATION_TIMEOUT):
+                stream = await connection.open_stream([CHAT_PROTOCOL], allow_limited=allow_limited)
+        except TimeoutError:
+            raise NoAnswerError(f"{self.peer.short()} did not answer when a chat was opened.") from None
         self._add_stream(stream)
         self._tasks.spawn(self._read_own(stream), "read our own stream")
         return stream
@@ -208,14 +227,22 @@ class Conversation:
         )
 
     async def _back_off(self) -> None:
-        """Wait before trying a peer again that refused or reset the last streams; a new connection ends the wait."""
-        if not self._attempts:
+        """Wait before trying a peer again that refused or reset the last streams; reason for hope ends the wait."""
+        attempts, self._attempts = self._attempts, self._attempts + 1
+        if not attempts:
             return
-        delay = min(limits.CHAT_RETRY_MAX, limits.CHAT_RETRY_MIN * 2 ** min(self._attempts - 1, 16))
-        self._new_path.clear()
+        delay = min(limits.CHAT_RETRY_MAX, limits.CHAT_RETRY_MIN * 2.0 ** min(attempts - 1, 16))
+        self._hope.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._new_path.wait()
+            async with asyncio.timeout(
+                min(limits.CHAT_RETRY_MAX, limits.CHAT_RETRY_MIN * 2.0 ** min(attempts - 1, 16))
+            ):
+                await self._hope.wait()
+
+    def _be_hopeful(self) -> None:
+        self._attempts = 0
+        self._hope.set()
+        self._wake.set()
 
     async def _hand_over(self, stream: Stream, message: StoredMessage) -> None:
         if message.message_id not in self._unrecorded:
@@ -226,11 +253,11 @@ class Conversation:
                 self._drop(stream)
                 raise
             self._unrecorded.add(message.message_id)
-            self._hub.emit(SentEvent(self._name, message.message_id))
         await self._store.set_state(message.message_id, MessageState.SENT)
         self._unrecorded.discard(message.message_id)
         self._queued -= 1
         self._complaint = ""
+        self._hub.emit(SentEvent(self._name, message.message_id))
 
     def _complain(self, error: P2PChatError) -> None:
         """Tell the user why messages wait, once for each reason."""

@@ -43,7 +43,9 @@ def _replaces(event: Event) -> Hashable | None:
 class EventStream:
     """The events since `subscribe`, in order; iterate with ``async for``. The loop ends after `close`."""
 
-    def __init__(self, capacity: int, on_taken: Callable[[], None], on_close: Callable[[EventStream], None]) -> None:
+    def __init__(
+        self, capacity: int, on_taken: Callable[[], None], on_close: Callable[[EventStream], None]
+    ) -> None:
         self._capacity = capacity
         self._on_taken = on_taken
         self._on_close = on_close
@@ -90,7 +92,9 @@ class EventStream:
             await self._wake.wait()
         if self._lost:
             lost, self._lost = self._lost, 0
-            return ErrorEvent("events_lost", f"{lost} events came faster than they were read and are not shown.")
+            return ErrorEvent(
+                "events_lost", f"{lost} events came faster than they were read and are not shown."
+            )
         event = self._queue.popleft()
         self._on_taken()
         return event

@@ -163,7 +163,8 @@ class Store:
 
     def _next_queued(self, peer: str) -> StoredMessage | None:
         row = self._db.execute(
-            f"SELECT {_COLUMNS} FROM messages WHERE peer = ? AND state = 'queued' ORDER BY position LIMIT 1", (peer,)
+            f"SELECT {_COLUMNS} FROM messages WHERE peer = ? AND state = 'queued' ORDER BY position LIMIT 1",
+            (peer,),
         ).fetchone()
         return None if row is None else _message(row)
 
@@ -173,7 +174,9 @@ class Store:
 
     def _add_contact(self, peer: str, added_at: float) -> None:
         with self._db:
-            self._db.execute("INSERT OR IGNORE INTO contacts (peer, added_at) VALUES (?, ?)", (peer, added_at))
+            self._db.execute(
+                "INSERT OR IGNORE INTO contacts (peer, added_at) VALUES (?, ?)", (peer, added_at)
+            )
 
     def _contacts(self) -> list[str]:
         return [row[0] for row in self._db.execute("SELECT peer FROM contacts ORDER BY rowid")]
@@ -195,7 +198,9 @@ def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         set_aside = _set_aside(path)
         return _open(path), set_aside
     except (sqlite3.DatabaseError, OSError) as error:
-        raise StoreError(f"The message history {path} is damaged and could not be replaced: {error}.") from error
+        raise StoreError(
+            f"The message history {path} is damaged and could not be replaced: {error}."
+        ) from error
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
@@ -226,7 +231,9 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > _SCHEMA_VERSION:
-        raise StoreError(f"The message history {path} was written by a newer version of this program; update it.")
+        raise StoreError(
+            f"The message history {path} was written by a newer version of this program; update it."
+        )
     if version == 0:
         connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
         return

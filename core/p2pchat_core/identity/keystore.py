@@ -65,11 +65,13 @@ def _load(path: Path) -> PrivateKey | None:
                 f"The key file {path} is a symbolic link. Use the file it points to."
             ) from error
         raise
-    with open(descriptor, "rb") as file:
+    try:
         _check_file(path, os.fstat(descriptor))
         _check_directory(path.parent)
-        data = file.read(_MAX_FILE + 1)
-    return _decode(path, data)
+        with open(descriptor, "rb", closefd=False) as file:
+            return _decode(path, file.read(_MAX_FILE + 1))
+    finally:
+        os.close(descriptor)
 
 
 def _check_file(path: Path, status: os.stat_result) -> None:

@@ -69,12 +69,12 @@ class Multiaddr:
         self._components = tuple(components)
         self._text = "".join(map(str, self._components))
         self._bytes = b"".join(component.to_bytes() for component in self._components)
+        if len(self._components) > MAX_MULTIADDR_COMPONENTS:
+            raise AddressError(f"{quoted(self._text)} has more than {MAX_MULTIADDR_COMPONENTS} parts.")
         if len(self._text) > MAX_MULTIADDR_TEXT or len(self._bytes) > MAX_MULTIADDR_BYTES:
             raise AddressError(
                 f"{quoted(self._text)} is too long for an address (limit: {MAX_MULTIADDR_TEXT} characters)."
             )
-        if len(self._components) > MAX_MULTIADDR_COMPONENTS:
-            raise AddressError(f"{quoted(self._text)} has more than {MAX_MULTIADDR_COMPONENTS} parts.")
         if self.names.count("p2p-circuit") > MAX_MULTIADDR_CIRCUITS:
             raise AddressError(
                 f"{quoted(self._text)} leads through more than {MAX_MULTIADDR_CIRCUITS} relays."
@@ -101,11 +101,13 @@ class Multiaddr:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Multiaddr:
-        """Parse the binary form. No bytes at all are the empty address.
+        """Parse the binary form.
 
         Raises:
-            AddressError: a protocol is unknown, the data ends early, or a value is not valid.
+            AddressError: there are no bytes, a protocol is unknown, the data ends early, or a value is not valid.
         """
+        if not data:
+            raise AddressError("The address is empty.")
         if len(data) > MAX_MULTIADDR_BYTES:
             raise AddressError(
                 f"The address has {len(data)} bytes, at most {MAX_MULTIADDR_BYTES} are allowed."

@@ -8,7 +8,7 @@ __all__ = ["ByteQueue"]
 
 
 class ByteQueue:
-    """A first-in, first-out queue of bytes. Taking from it copies each byte once, however small the pieces."""
+    """A first-in, first-out queue of bytes; taking from it copies each byte once, however small the pieces."""
 
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()

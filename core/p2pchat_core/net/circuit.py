@@ -103,14 +103,14 @@ class CircuitTransport:
             _limit(status.limit),
             label=f"relay {relay.peer.short()}",
         )
-        connection = self._host.adopt(upgraded.peer, upgraded.muxer, route)
         timer.done(Step.CIRCUIT)
-        return connection
+        return self._host.adopt(upgraded.peer, upgraded.muxer, route)
 
     async def _called(self, stream: Stream) -> None:
         """A relay says that somebody wants to reach us."""
         relay = stream.connection
         machine = StopServer()
+        started = self._host.clock.monotonic()
         async with asyncio.timeout(limits.STOP_TIMEOUT):
             try:
                 while machine.result is None:
@@ -132,12 +132,12 @@ class CircuitTransport:
         if surplus := machine.remaining():
             stream.unread(surplus)
         source = machine.result.peer
-        timer = StepTimer(source, self._host.clock, self._observer)
+        timer = StepTimer(source, self._host.clock, self._observer, since=started)
         timer.done(Step.STOP)
         try:
             upgraded = await upgrade_inbound(stream, self._host.identity, source)
-        except (P2PChatError, TimeoutError) as error:
-            timer.failed(Step.CIRCUIT, str(error) or "The handshake was not completed in time.")
+        except P2PChatError as error:
+            timer.failed(Step.CIRCUIT, str(error))
             raise
         address = relay.remote_address / _CIRCUIT / source.as_multiaddr()
         route = Route(
@@ -147,8 +147,8 @@ class CircuitTransport:
             _limit(machine.result.limit),
             label=f"relay {relay.peer.short()}",
         )
-        connection = self._host.adopt(upgraded.peer, upgraded.muxer, route)
         timer.done(Step.CIRCUIT)
+        connection = self._host.adopt(upgraded.peer, upgraded.muxer, route)
         await connection.wait_closed()
 
 

@@ -163,10 +163,6 @@ class Host:
         raw = await dial_websocket(bare, ssl_context=ssl_context)
         try:
             upgraded = await upgrade_outbound(raw, self.identity, expected)
-        except TimeoutError:
-            raise NoAnswerError(
-                f"{bare} accepted the connection but did not complete the handshake in time."
-            ) from None
         except DialError:
             raise
         except P2PChatError as error:
@@ -241,7 +237,7 @@ class Host:
         self._pending += 1
         try:
             upgraded = await upgrade_inbound(raw, self.identity)
-        except (P2PChatError, TimeoutError) as error:
+        except P2PChatError as error:
             logger.debug("inbound connection from %s was not completed: %s", raw.remote_address, error)
             return
         finally:

@@ -117,7 +117,8 @@ def memory_pair(
 
     Args:
         capacity: unread bytes after which a writer waits.
-        max_read: the most bytes one `read` returns, whatever it asks for; 1 shows whether a reader copes with pieces.
+        max_read: the most bytes one `read` returns, whatever it asks for; with 1, readers have to cope with
+            pieces.
     """
     there, back = _Pipe(capacity), _Pipe(capacity)
     left, right = MemoryStream(back, there, max_read), MemoryStream(there, back, max_read)

@@ -47,8 +47,8 @@ async def answer(
     """Answer the peer's proposals until one is `supported`, and return it.
 
     Raises:
-        RemoteProtocolError: the peer proposed nonsense, too much, nothing that is supported, or took longer than
-            `limits.NEGOTIATION_TIMEOUT`.
+        RemoteProtocolError: the peer proposed nonsense, too much or nothing that is supported, or took longer
+            than `limits.NEGOTIATION_TIMEOUT`.
         StreamError, ConnectionLostError: as in `ByteStream.read` and `write`.
     """
     try:

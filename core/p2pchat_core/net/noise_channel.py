@@ -51,7 +51,7 @@ class NoiseChannel(ByteStream):
         self._ended = self._closed = self._aborted = False
 
     async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        """Return decrypted bytes; see `ByteStream.read`. Anything that is not authentic ends the connection."""
+        """Return decrypted bytes; see `ByteStream.read`. What is not authentic ends the connection."""
         while True:
             self._check_open()
             if len(self._pending):

@@ -56,11 +56,14 @@ StepObserver = Callable[[StepReport], None]
 class StepTimer:
     """Measures the steps of one connection attempt and hands each to the observer."""
 
-    def __init__(self, peer: PeerId, clock: Clock, observer: StepObserver | None) -> None:
+    def __init__(
+        self, peer: PeerId, clock: Clock, observer: StepObserver | None, since: float | None = None
+    ) -> None:
+        """`since` is when the first step began (monotonic seconds), if not now."""
         self._peer = peer
         self._clock = clock
         self._observer = observer
-        self._last = clock.monotonic()
+        self._last = clock.monotonic() if since is None else since
 
     def done(self, step: Step, detail: str = "") -> None:
         """`step` has just been completed."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from p2pchat_core import limits
 from p2pchat_core.clock import SystemClock
-from p2pchat_core.errors import DialError, RemoteProtocolError
+from p2pchat_core.errors import NoAnswerError, RemoteProtocolError
 from p2pchat_core.net.negotiation import answer, select_one
 from p2pchat_core.net.noise_channel import secure_inbound, secure_outbound
 from p2pchat_core.net.yamux import YamuxMuxer
@@ -55,7 +55,7 @@ async def upgrade_outbound(
     Raises:
         IdentityError: not the `expected` peer, or it cannot prove who it is.
         UnsupportedProtocolError: it speaks neither Noise nor yamux.
-        DialError: it did not do its part within `limits.UPGRADE_TIMEOUT`.
+        NoAnswerError: it did not do its part within `limits.UPGRADE_TIMEOUT`.
         RemoteProtocolError: it broke a protocol.
         StreamError, ConnectionLostError: the transport broke.
     """
@@ -67,7 +67,7 @@ async def upgrade_outbound(
                 await select_one(channel, _MUXERS)
     except TimeoutError:
         raw.abort()
-        raise DialError("The peer did not complete the handshake in time.") from None
+        raise NoAnswerError("The peer did not complete the handshake in time.") from None
     except BaseException:
         raw.abort()
         raise

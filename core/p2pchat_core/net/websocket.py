@@ -207,8 +207,8 @@ class WebSocketListener:
 
         Args:
             address: ``/ip4/…/tcp/…/ws`` and so on; port 0 takes a free one.
-            on_connection: called for each WebSocket. The stream lives on after it returns; when it raises, the stream
-                is aborted. It is cancelled when the listener closes.
+            on_connection: called for each WebSocket. The stream lives on after it returns; when it raises, the
+                stream is aborted. It is cancelled when the listener closes.
             ssl_context: needed for wss addresses, and only for them.
             admit: asked with the remote's IP address before anything else; false drops the connection.
 
@@ -216,7 +216,7 @@ class WebSocketListener:
             AddressError: not a WebSocket address, or one with a name in place of an IP address.
             ConfigError: the address cannot be used on this machine, or the certificate is missing.
         """
-        from p2pchat_core.net.websocket_library import serve_websockets  # takes 30 ms
+        from p2pchat_core.net.websocket_library import serve_websockets
 
         target = websocket_target(address)
         if not address.names[0].startswith("ip"):
@@ -244,7 +244,7 @@ class WebSocketListener:
         return [websocket_address(*_name(sock), tls=self._tls) for sock in self._server.sockets]
 
     async def close(self) -> None:
-        """Stop listening, close what is left and end every `on_connection`, within `limits.WS_CLOSE_TIMEOUT`."""
+        """Stop listening, close what is left, end every `on_connection`; within `limits.WS_CLOSE_TIMEOUT`."""
         self._server.close()
         try:
             async with asyncio.timeout(limits.WS_CLOSE_TIMEOUT):

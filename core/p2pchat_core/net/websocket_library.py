@@ -1,7 +1,7 @@
 """The `websockets` library, bent to a byte stream: the only module that imports it, and itself imported late.
 
-Loading it takes about 30 ms, which a start that does not need it yet should not pay. What is added to its connections:
-every wait has an end, text frames are refused, and its log stays quiet about strangers.
+Loading it takes about 30 ms, which a start that does not need it yet should not pay. What is added to its
+connections: every wait has an end, text frames are refused, and its log stays quiet about strangers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
-    from websockets.asyncio.connection import Connection
     from websockets.http11 import Request, Response
 
 __all__ = ["WebSocketEnd", "connect_websocket", "serve_websockets"]
@@ -36,8 +36,9 @@ _NO_STATUS: Final = 1005
 _ORDERLY: Final = frozenset({_NORMAL, _GOING_AWAY, _NO_STATUS})
 _NOT_A_WEBSOCKET: Final = "This port speaks WebSocket only. Connect with p2pchat or another libp2p program.\n"
 
-# Settings of both sides. The library's own pings are off: yamux pings the peer more often, through the same socket,
-# and its timeout ends the connection; before that, the upgrade has its own deadline. Pings of peers are answered.
+# Settings of both sides. The library's own pings are off: yamux pings the peer more often, through the same
+# socket, and its timeout ends the connection; before that, the upgrade has its own deadline. Pings of peers are
+# answered.
 _SETTINGS: Final[dict[str, Any]] = {
     "compression": None,
     "open_timeout": limits.WS_OPEN_TIMEOUT,
@@ -57,7 +58,7 @@ class _QuietLog(logging.LoggerAdapter[logging.Logger]):
     Failures that matter reach our own code as exceptions. The dump of every frame is off.
     """
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name in `logging`
+    def isEnabledFor(self, level: int) -> bool:
         return level > logging.DEBUG and self.logger.isEnabledFor(logging.DEBUG)
 
     def log(self, level: int, msg: object, *args: object, **_options: object) -> None:
@@ -69,7 +70,7 @@ _QUIET: Final = _QuietLog(logger)
 
 
 class WebSocketEnd:
-    """One end of a WebSocket as `WebSocketStream` sees it: binary messages, our own errors, bounded endings."""
+    """One end of a WebSocket as `WebSocketStream` sees it: binary messages, our errors, bounded endings."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -147,28 +148,28 @@ def _reason(error: ConnectionClosed) -> str:
     return "The connection was cut."
 
 
-class _ClosingDeadline:
+class _ClosingDeadline(Connection):
     """After a close frame in either direction the TCP connection ends within `limits.WS_CLOSE_TIMEOUT`.
 
-    The library leaves that to whoever reads or writes next, and a reader alone would wait for ever for a peer that
-    says good-bye and keeps its socket open.
+    The library leaves that to whoever writes next, and a reader alone would wait for ever for a peer that says
+    good-bye and keeps its socket open.
     """
 
     _deadline: asyncio.TimerHandle | None = None
 
-    def data_received(self: Any, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._deadline is None and self.protocol.close_expected():
             self._deadline = self.loop.call_later(limits.WS_CLOSE_TIMEOUT, self.transport.abort)
 
-    def connection_lost(self: Any, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
 
 
 class _Client(_ClosingDeadline, ClientConnection):
-    pass
+    """The side that dials."""
 
 
 async def connect_websocket(
@@ -195,7 +196,7 @@ async def connect_websocket(
     try:
         connection = await connect(
             f"{scheme}://{name}:{port}/",
-            # A proxy set in the environment is for web pages; it could reach neither loopback nor the local network.
+            # A proxy in the environment is for web pages; it could reach neither loopback nor the local network.
             proxy=None,
             user_agent_header="p2pchat",
             create_connection=_Client,
@@ -206,7 +207,7 @@ async def connect_websocket(
     except InvalidStatus as error:
         status = error.response.status_code
         raise DialError(
-            f"{host} port {port} answered with HTTP status {status} and not as a WebSocket: is it the relay's port?"
+            f"{host} port {port} answered with HTTP status {status}, not as a WebSocket: is it the relay's port?"
         ) from error
     except (WebSocketException, ValueError) as error:
         raise DialError(f"{host} port {port} does not speak WebSocket: is it the relay's port?") from error
@@ -221,7 +222,7 @@ async def serve_websockets(
     ssl_context: ssl.SSLContext | None,
     admit: Callable[[str], bool],
 ) -> tuple[Server, set[asyncio.BaseTransport]]:
-    """Listen, and run `accept` for each connection that has become a WebSocket; when it returns, it is closed.
+    """Listen, and run `accept` for each connection that became a WebSocket; when it returns, it is closed.
 
     `admit` is asked with the remote's IP address before anything is read. The second value always holds the
     transports of the connections there are, in whatever state.

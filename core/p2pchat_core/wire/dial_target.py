@@ -145,7 +145,7 @@ def _check_websocket(address: Multiaddr) -> None:
             raise AddressError(
                 f"The address uses {words}; only WebSocket (/ws, /wss or /tls/ws) can be dialled."
             )
-    if not names[0].startswith(("ip", "dns")):
+    if not names or not names[0].startswith(("ip", "dns")):
         raise AddressError(f"The address does not begin with a host such as /dns4/relay.example: {_EXAMPLE}")
     if "ws" in names or "wss" in names:
         raise AddressError(f"The parts of the address are not in the usual order, which is: {_EXAMPLE}")

@@ -1,7 +1,7 @@
 """multistream-select 1.0.0: two ends agree on a protocol by name (PROTOCOL section 3).
 
-Each message is a length, a text and a newline. Both machines stop at the last byte of the agreement: what follows
-belongs to the protocol that was chosen and is handed out by `remaining`.
+Each message is a length, a text and a newline. Both machines stop at the last byte of the agreement: what
+follows belongs to the protocol that was chosen and is handed out by `remaining`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def _decode_token(message: bytes) -> str:
 class _Negotiation:
     """What both roles share: framing, the header, and the end.
 
-    Feed it with `receive_data`, send what `take_output` returns. Once `selected` or `refused` is set, nothing more is
-    read, and bytes that came with the last message are in `remaining`.
+    Feed it with `receive_data`, send what `take_output` returns. Once `selected` or `refused` is set, nothing
+    more is read, and bytes that came with the last message are in `remaining`.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class _Negotiation:
 
 
 class MultistreamDialer(_Negotiation):
-    """The side that proposes: the header and the first proposal in one flight, then one proposal after each `na`."""
+    """The side that proposes: the header and the first proposal in one flight, then one more after each `na`."""
 
     def __init__(self, protocols: Sequence[str]) -> None:
         """Propose `protocols` in this order.

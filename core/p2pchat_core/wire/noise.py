@@ -35,7 +35,7 @@ __all__ = ["NOISE", "YAMUX", "NoiseHandshake", "NoiseResult", "NoiseSession"]
 NOISE: Final = "/noise"
 YAMUX: Final = "/yamux/1.0.0"
 
-# The name has exactly 32 bytes, so it is the first handshake hash as it stands (Noise specification, section 5.2).
+# The name has exactly 32 bytes, so it is the first handshake hash as it stands (Noise, section 5.2).
 _PROTOCOL_NAME: Final = b"Noise_XX_25519_ChaChaPoly_SHA256"
 _KEY: Final = 32
 _TAG: Final = 16
@@ -49,7 +49,7 @@ class NoiseResult:
     Attributes:
         remote_key: the peer's identity key.
         remote_peer: the PeerId that this key makes.
-        muxer: the muxer both sides named in the handshake, or ``None``: then it is chosen by multistream-select.
+        muxer: the muxer both sides named in the handshake; ``None`` when it is left to multistream-select.
         handshake_hash: 32 bytes that are the same on both sides of this one handshake and on no other.
     """
 
@@ -172,7 +172,7 @@ class NoiseHandshake:
             identity: our long-term key; it signs the static key.
             static_key, ephemeral_key: 32 random bytes each, never used for another handshake.
             expected: who has to be at the other end, or ``None`` for whoever it is.
-            muxers: what to offer, best first. ``None`` sends no extensions at all, an empty tuple sends empty ones.
+            muxers: what to offer, best first; ``None`` sends no extensions, an empty tuple sends empty ones.
             prologue: bytes that both sides must agree on.
         """
         self._initiator = initiator
@@ -348,7 +348,7 @@ def _public(key: X25519PrivateKey) -> bytes:
 
 
 class NoiseSession:
-    """Encrypted frames in both directions. Frames are `limits.NOISE_MAX_FRAME` bytes at most, after a length."""
+    """Encrypted frames in both directions: a length and at most `limits.NOISE_MAX_FRAME` bytes."""
 
     def __init__(self, sending: _Cipher, receiving: _Cipher) -> None:
         self._sending = sending
@@ -359,7 +359,7 @@ class NoiseSession:
 
     @property
     def mid_frame(self) -> bool:
-        """Whether the peer has begun a frame and not ended it: if the transport ends here, something is missing."""
+        """Whether the peer has begun a frame and not ended it: were this the end, something would be missing."""
         return bool(self._buffer)
 
     def encrypt(self, plaintext: bytes | memoryview) -> bytes:

@@ -1,4 +1,4 @@
-"""What each side says inside the Noise handshake: its identity, the proof of it, and its muxers (PROTOCOL section 5)."""
+"""What each side says in the Noise handshake: who it is, the proof, and its muxers (PROTOCOL section 5)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NoisePayload:
 def encode_payload(identity: PrivateKey, static_public_key: bytes, muxers: tuple[str, ...] | None) -> bytes:
     """Return the payload that binds `static_public_key` (32 bytes) to `identity`.
 
-    ``None`` for `muxers` leaves the extensions out; an empty tuple writes them empty, as js does on webrtc-direct.
+    ``None`` for `muxers` leaves the extensions out; an empty tuple writes empty ones, as js on webrtc-direct.
     """
     payload = NoiseHandshakePayload(
         identity_key=identity.public_key.to_protobuf(),

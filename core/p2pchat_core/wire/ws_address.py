@@ -1,4 +1,4 @@
-"""Multiaddrs of WebSocket transports: what to connect to, and how an address is written (PROTOCOL sections 1.3, 4)."""
+"""Multiaddrs of WebSockets: what to connect to, and how such an address is written (PROTOCOL section 1.3)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WebSocketTarget(NamedTuple):
 
 
 def websocket_target(address: Multiaddr) -> WebSocketTarget:
-    """Return where `address` leads: a host, ``tcp``, one of ``ws``, ``wss``, ``tls/ws``, ``tls/sni/x/ws``, maybe ``p2p``.
+    """Return where `address` leads: host, ``tcp``, ``ws`` or ``wss`` or ``tls/ws`` or ``tls/sni/x/ws``, ``p2p``.
 
     Raises:
         AddressError: it is not a WebSocket address, or leads further than one (a circuit).

@@ -61,7 +61,7 @@ class StreamEnded:
 
 @dataclass(frozen=True, slots=True)
 class OpenAllowed:
-    """`ack_backlog_full` has turned false."""
+    """Whoever waits to open a stream should look again: there is room, or there will be none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from p2pchat_core.limits import (
     YAMUX_MAX_WINDOW,
     YAMUX_RESET_PERIOD,
 )
-from p2pchat_core.wire.yamux_core import StreamOpened
+from p2pchat_core.wire.yamux_core import OpenAllowed, StreamOpened
 from p2pchat_core.wire.yamux_frames import (
     ACK,
     DATA,
@@ -95,6 +95,7 @@ class FrameInput:
             core.end(f"The remote side gave the connection up (yamux error {frame.length}).", None)
         elif core.peer_goodbye_at is None:
             core.peer_goodbye_at = now
+            core.events.append(OpenAllowed())
             core.end_if_drained()
 
     def _frame(self, frame: FrameHeader, now: float) -> None:

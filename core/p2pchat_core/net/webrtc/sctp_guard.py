@@ -16,8 +16,8 @@ aiortc changes (`GUARDED_AIORTC`).
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpTransport
@@ -38,7 +38,7 @@ from p2pchat_core.net.webrtc.sctp_packets import check_packet
 from p2pchat_core.wire.dcep import ACK, ChannelOpen, parse_dcep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from aiortc import RTCDtlsTransport
 
@@ -101,6 +101,7 @@ class GuardedSctp(RTCSctpTransport):
         on_established: Callable[[], None],
         on_channel: Callable[[SctpChannel], None],
         on_lost: Callable[[str], None],
+        spawn: Callable[[Coroutine[Any, Any, object], str], object],
     ) -> None:
         """Run on `transport`.
 
@@ -109,13 +110,16 @@ class GuardedSctp(RTCSctpTransport):
             on_established: the association is up.
             on_channel: the peer has opened a channel.
             on_lost: the association has ended; called once, with the reason as a sentence.
+            spawn: runs a coroutine in a task that somebody owns.
         """
         super().__init__(transport, port)
         self._on_established = on_established
         self._on_channel = on_channel
         self._on_lost = on_lost
+        self._spawn = spawn
         self._ended = False
         self._unread = 0
+        self._unfinished = 0
         self._peer_window = SCTP_WINDOW
         self._announced = SCTP_WINDOW
         self._inbound: dict[int, InboundMessages] = {}
@@ -142,12 +146,12 @@ class GuardedSctp(RTCSctpTransport):
         self._unread = max(0, self._unread - count)
         # Tell the peer when it may have stopped because of the window, and it is worth it now.
         if self._announced < SCTP_WINDOW // 2 <= self._window and not self._ended:
-            asyncio.ensure_future(self._send_sack())
+            self._spawn(self._send_sack(), "window update")
 
     def fail(self, reason: str) -> None:
         """End the association because of what the peer sent."""
         if not self._ended:
-            asyncio.ensure_future(self._abort())
+            self._spawn(self._abort(), "abort")
             self._end(reason)
 
     @property
@@ -158,17 +162,26 @@ class GuardedSctp(RTCSctpTransport):
     @property
     def held(self) -> int:
         """What counts against the receive window."""
-        return self._unread + sum(stream.held for stream in self._inbound.values())
+        return self._unread + self._unfinished
 
     @property
     def _window(self) -> int:
         return max(0, SCTP_WINDOW - self.held)
 
     @property
-    def queued(self) -> int:
-        """Bytes accepted for sending and not yet acknowledged."""
-        waiting = sum(len(item[2]) for item in self._data_channel_queue)
-        return waiting + sum(len(chunk.user_data) for chunk in self._outbound_queue) + self._flight_size
+    def idle(self) -> bool:
+        """Whether the peer has acknowledged everything."""
+        return not (self._data_channel_queue or self._outbound_queue or self._sent_queue)
+
+    def discard(self, channel: SctpChannel) -> None:
+        """Drop the messages of `channel` that have not been cut into chunks yet, but not its opening."""
+        kept = type(self._data_channel_queue)()
+        for item in self._data_channel_queue:
+            if item[0] is channel and item[1] != lib.WEBRTC_DCEP:
+                channel._addBufferedAmount(-len(item[2]))
+            else:
+                kept.append(item)
+        self._data_channel_queue = kept
 
     # --- packets ------------------------------------------------------------------------------------------------
 
@@ -193,22 +206,25 @@ class GuardedSctp(RTCSctpTransport):
         if isinstance(chunk, lib.ForwardTsnChunk):
             return
         if isinstance(chunk, lib.AbortChunk | lib.ShutdownChunk):
+            if isinstance(chunk, lib.ShutdownChunk):
+                await self._send_chunk(lib.ShutdownAckChunk())
             self._end("The peer closed the connection.")
             return
         await super()._receive_chunk(chunk)
 
     async def _receive_init(self, chunk: lib.BaseInitChunk) -> None:
         """An INIT that comes again later must be answered, but must not set the numbering back."""
-        begun = self._last_received_tsn is not None
-        if begun and chunk.initiate_tag != self._remote_verification_tag:
-            return
-        numbering = self._last_received_tsn, self._reconfig_response_seq
-        streams = self._inbound_streams_count, self._outbound_streams_count
-        self._peer_window = chunk.advertised_rwnd
-        await super()._receive_chunk(chunk)
-        if begun:
+        if self._association_state is not self.State.ESTABLISHED:
+            self._peer_window = chunk.advertised_rwnd
+            await super()._receive_chunk(chunk)
+        elif chunk.initiate_tag == self._remote_verification_tag:
+            numbering = self._last_received_tsn, self._reconfig_response_seq
+            streams = self._inbound_streams_count, self._outbound_streams_count
+            threshold = self._ssthresh
+            await super()._receive_chunk(chunk)
             self._last_received_tsn, self._reconfig_response_seq = numbering
             self._inbound_streams_count, self._outbound_streams_count = streams
+            self._ssthresh = threshold
 
     async def _send_chunk(self, chunk: lib.Chunk) -> None:
         if self._ended and not isinstance(chunk, lib.AbortChunk):
@@ -221,11 +237,12 @@ class GuardedSctp(RTCSctpTransport):
             self._end("The connection below was lost.")
 
     def _set_state(self, state: RTCSctpTransport.State) -> None:
-        established = self._association_state is self.State.ESTABLISHED
-        super()._set_state(state)
         if state is self.State.CLOSED:
             self._end("The connection could not be kept up.")
-        elif state is self.State.ESTABLISHED and not established:
+            return
+        established = self._association_state is self.State.ESTABLISHED
+        super()._set_state(state)
+        if state is self.State.ESTABLISHED and not established:
             self._on_established()
 
     def _end(self, reason: str) -> None:
@@ -264,17 +281,28 @@ class GuardedSctp(RTCSctpTransport):
         if ahead > SCTP_MAX_AHEAD or (over > 0 and ahead > 1):
             return  # not acknowledged, so the peer sends it again when there is room
         if over > SCTP_WINDOW_SLACK:
-            raise RemoteProtocolError("The peer sent more than the receive window allows.")
+            if self._unread * 2 < SCTP_WINDOW:
+                # Not we are slow: the messages never end, so there would never be room again.
+                raise RemoteProtocolError("The peer sent more unfinished messages than the receive window allows.")
+            return
         if self._mark_received(chunk.tsn):
             return
-        stream = self._inbound.setdefault(chunk.stream_id, InboundMessages())
+        stream = self._inbound.get(chunk.stream_id)
+        if stream is None:
+            if len(self._inbound) >= SCTP_MAX_STREAMS:
+                raise RemoteProtocolError("The peer uses more data channels than a connection may have.")
+            stream = self._inbound[chunk.stream_id] = InboundMessages()
+        self._unfinished -= stream.held
         stream.add(chunk)
         await self._deliver(chunk.stream_id, stream)
+        self._unfinished += stream.held
         await self._reset_deferred_streams()
 
     async def _deliver(self, stream_id: int, stream: InboundMessages) -> None:
         for protocol, data in stream.messages():
             await self._data_channel_receive(stream_id, protocol, data)
+            if self._ended:
+                return
 
     async def _send_sack(self) -> None:
         if self._last_received_tsn is None or self._ended:
@@ -312,6 +340,14 @@ class GuardedSctp(RTCSctpTransport):
             await super()._transmit()
         finally:
             self._cwnd = wanted
+
+    async def _transmit_reconfig(self) -> None:
+        # A channel that still has messages to send must not hold up the closing of the others.
+        pending = {channel.id for channel, _, _ in self._data_channel_queue}
+        waiting = [stream_id for stream_id in self._reconfig_queue if stream_id in pending]
+        self._reconfig_queue = [stream_id for stream_id in self._reconfig_queue if stream_id not in pending]
+        await super()._transmit_reconfig()
+        self._reconfig_queue += waiting
 
     # --- data channels ------------------------------------------------------------------------------------------
 
@@ -370,7 +406,7 @@ class GuardedSctp(RTCSctpTransport):
         self._data_channel_closed(stream_id)
 
     def _count_open(self) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         if self._open_refill:
             earned = (now - self._open_refill) * RTC_OPENS_PER_SECOND
             self._open_tokens = min(RTC_OPEN_BURST, self._open_tokens + earned)
@@ -396,6 +432,7 @@ class GuardedSctp(RTCSctpTransport):
         for stream_id in request.streams:
             stream = self._inbound.get(stream_id)
             if stream is not None:
+                self._unfinished -= stream.held
                 stream.reset(request.last_tsn)
                 again.append(stream_id)
             channel = self._data_channels.get(stream_id)
@@ -409,6 +446,15 @@ class GuardedSctp(RTCSctpTransport):
             )
         )
         for stream_id in again:
-            await self._deliver(stream_id, self._inbound[stream_id])
-            if not self._inbound[stream_id].held:
-                del self._inbound[stream_id]
+            await self._begin_again(stream_id)
+
+    async def _begin_again(self, stream_id: int) -> None:
+        """Deliver what came before the reset but belongs behind it."""
+        stream = self._inbound.get(stream_id)
+        if stream is None:
+            return
+        if not stream.held:
+            del self._inbound[stream_id]
+            return
+        await self._deliver(stream_id, stream)
+        self._unfinished += stream.held

@@ -1,0 +1,317 @@
+"""yamux over any byte stream: the tasks, the waiting and the timer around `wire.yamux.YamuxSession`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from p2pchat_core.clock import SystemClock
+from p2pchat_core.errors import ConnectionLostError, P2PChatError, StreamLimitError
+from p2pchat_core.limits import CLOSE_TIMEOUT, NEGOTIATION_TIMEOUT, NOISE_MAX_PLAINTEXT
+from p2pchat_core.net.muxer import Muxer
+from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.net.yamux_stream import YamuxStream
+from p2pchat_core.wire.yamux import (
+    OpenAllowed,
+    SessionEnded,
+    StreamEnded,
+    StreamOpened,
+    StreamReadable,
+    StreamReset,
+    StreamWritable,
+    YamuxSession,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2pchat_core.clock import Clock
+    from p2pchat_core.net.stream import ByteStream, Stream
+    from p2pchat_core.wire.yamux import Event
+
+__all__ = ["YamuxMuxer"]
+
+logger = logging.getLogger(__name__)
+
+_WRITE_CHUNK: Final = NOISE_MAX_PLAINTEXT
+"""One write below is one Noise frame; between two of them a pong can go out."""
+
+
+class _DeadlineTimer:
+    """Calls back at the earliest deadline it was given, or before it."""
+
+    def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    def arm(self, deadline: float) -> None:
+        """Call back no later than `deadline`, in seconds on the clock."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(0.0, deadline - self._clock.monotonic())
+        if self._handle is not None:
+            if self._handle.when() <= at:
+                # Then nothing is due and it is armed again, which is cheaper than moving it for every frame.
+                return
+            self._handle.cancel()
+        self._handle = loop.call_at(at, self._fire)
+
+    def cancel(self) -> None:
+        """Do not call back."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _fire(self) -> None:
+        self._handle = None
+        self._callback()
+
+
+class YamuxMuxer(Muxer):
+    """The streams of one connection.
+
+    A task reads, a task writes, one timer serves the session; all three end with the connection.
+
+    Args:
+        channel: the encrypted connection; owned from now on.
+        client: whether we opened the connection.
+        clock: where the time comes from.
+    """
+
+    def __init__(self, channel: ByteStream, *, client: bool, clock: Clock | None = None) -> None:
+        self._channel = channel
+        self._clock = clock if clock is not None else SystemClock()
+        self._session = YamuxSession(client=client, now=self._clock.monotonic())
+        self._tasks = TaskOwner("yamux")
+        self._reader: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._timer = _DeadlineTimer(self._clock, self._on_timer)
+        self._streams: dict[int, YamuxStream] = {}
+        self._unaccepted: dict[int, YamuxStream] = {}
+        self._acceptable = asyncio.Event()
+        self._open_allowed = asyncio.Event()
+        self._output = asyncio.Event()
+        self._lost: str | None = None
+        self._readable_to_the_end = False
+        self._finished = asyncio.Event()
+
+    @property
+    def rtt(self) -> float | None:
+        """Round trip of this connection in seconds, once measured."""
+        return self._session.rtt
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._lost is not None
+
+    def start(self) -> None:
+        """Begin to read and write."""
+        self._reader = self._tasks.spawn(self._read(), "read")
+        self._writer = self._tasks.spawn(self._write(), "write")
+        self.pump()
+
+    async def open_stream(self) -> Stream:
+        """Open a stream. While 256 streams wait for a sign of the remote side, this waits for a place, with a limit.
+
+        Raises:
+            StreamLimitError: too many streams are open, or no place came free.
+            ConnectionLostError: the connection has ended or is ending.
+        """
+        self._check_open()
+        if self._session.ack_backlog_full:
+            try:
+                async with asyncio.timeout(NEGOTIATION_TIMEOUT):
+                    await self._wait_for_ack_backlog()
+            except TimeoutError:
+                raise StreamLimitError("The remote side does not answer the streams opened before.") from None
+        stream_id = self._session.open_stream(self._clock.monotonic())
+        stream = self._streams[stream_id] = YamuxStream(self, self._session, stream_id)
+        self.pump()
+        return stream
+
+    async def accept_stream(self) -> Stream:
+        """Wait for a stream that the remote side opens.
+
+        Raises:
+            ConnectionLostError: the connection has ended.
+        """
+        while True:
+            if self._lost is not None:
+                raise ConnectionLostError(self._lost)
+            if self._unaccepted:
+                stream_id = next(iter(self._unaccepted))
+                self._session.accept(stream_id)
+                return self._unaccepted.pop(stream_id)
+            self._acceptable.clear()
+            await self._acceptable.wait()
+
+    async def close(self) -> None:
+        """Send what is queued and a good-bye, then close the channel, all within `limits.CLOSE_TIMEOUT`."""
+        if self._lost is None:
+            self._session.say_goodbye()
+            self._finish("The connection was closed on this side.", orderly=True)
+        await self.wait_closed()
+
+    def abort(self, reason: str) -> None:
+        """End at once."""
+        self._session.receive_eof(reason)
+        self._finish(reason, orderly=False)
+
+    async def wait_closed(self) -> str:
+        """Wait until the connection and its tasks have ended, and return why."""
+        await self._finished.wait()
+        await self._tasks.close()
+        assert self._lost is not None  # set before `_finished`
+        return self._lost
+
+    # --- for the streams ----------------------------------------------------------------------------------
+
+    @property
+    def lost(self) -> str | None:
+        """Why the connection has ended, a sentence; ``None`` while it lives."""
+        return self._lost
+
+    def read(self, stream: YamuxStream, max_bytes: int) -> bytes | None:
+        """Return what `stream` received, ``b""`` at its end, ``None`` if there is nothing to read (yet)."""
+        if self._lost is not None and not self._readable_to_the_end:
+            return None
+        data = self._session.read_data(stream.stream_id, max(1, max_bytes), self._clock.monotonic())
+        if data:
+            self.pump()
+        return data
+
+    def close_stream(self, stream: YamuxStream) -> None:
+        """Nobody will read or write `stream` any more."""
+        self._unaccepted.pop(stream.stream_id, None)
+        if self._streams.get(stream.stream_id) is stream:
+            self._session.close_stream(stream.stream_id, self._clock.monotonic())
+            self.pump()
+
+    def reset_stream(self, stream: YamuxStream) -> None:
+        """Nobody wants anything of `stream` any more."""
+        self._unaccepted.pop(stream.stream_id, None)
+        if self._streams.pop(stream.stream_id, None) is stream:
+            self._session.reset_stream(stream.stream_id)
+            self.pump()
+
+    def pump(self) -> None:
+        """Act on what a call to the session has brought about."""
+        for event in self._session.take_events():
+            self._dispatch(event)
+        if self._session.has_output:
+            self._output.set()
+        deadline = self._session.deadline()
+        if deadline is not None and self._reader is not None and self._lost is None:
+            self._timer.arm(deadline)
+
+    # --- tasks --------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            while self._session.ended is None and (data := await self._channel.read()):
+                self._session.receive_data(data, self._clock.monotonic())
+                self.pump()
+        except P2PChatError as error:
+            self._channel_failed(str(error))
+        except Exception:
+            logger.exception("reading a connection failed")
+            self._channel_failed("The connection failed because of an error in this program.")
+        else:
+            self._session.receive_eof("The remote side closed the connection.")
+            self.pump()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                data = self._session.take_output(_WRITE_CHUNK)
+                self.pump()
+                if data:
+                    await self._channel.write(data)
+                elif self._lost is not None:
+                    return
+                else:
+                    self._output.clear()
+                    await self._output.wait()
+        except P2PChatError as error:
+            self._channel_failed(str(error))
+        except Exception:
+            logger.exception("writing to a connection failed")
+            self._channel_failed("The connection failed because of an error in this program.")
+
+    def _channel_failed(self, reason: str) -> None:
+        self._session.receive_eof(reason)
+        self.pump()
+        self._channel.abort()
+
+    def _on_timer(self) -> None:
+        self._session.handle_timer(self._clock.monotonic())
+        self.pump()
+
+    # --- events -------------------------------------------------------------------------------------------
+
+    def _dispatch(self, event: Event) -> None:
+        match event:
+            case StreamReadable(stream_id):
+                self._streams[stream_id].wake_reader()
+            case StreamWritable(stream_id):
+                self._streams[stream_id].wake_writer()
+            case StreamOpened(stream_id):
+                stream = YamuxStream(self, self._session, stream_id)
+                self._streams[stream_id] = self._unaccepted[stream_id] = stream
+                self._acceptable.set()
+            case StreamEnded(stream_id):
+                self._streams.pop(stream_id).mark_ended()
+            case StreamReset(stream_id, reason):
+                self._unaccepted.pop(stream_id, None)
+                self._streams.pop(stream_id).mark_reset(reason)
+            case OpenAllowed():
+                self._open_allowed.set()
+            case SessionEnded(reason) if self._lost is None:
+                self._readable_to_the_end = True
+                self._finish(reason, orderly=True)
+
+    async def _wait_for_ack_backlog(self) -> None:
+        while self._session.ack_backlog_full:
+            self._open_allowed.clear()
+            await self._open_allowed.wait()
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self._lost is not None:
+            raise ConnectionLostError(self._lost)
+        if self._session.going_away:
+            raise ConnectionLostError("The connection is ending; connect again.")
+
+    def _finish(self, reason: str, *, orderly: bool) -> None:
+        """End every stream now; the channel follows, after what is still to be sent if `orderly`."""
+        if not orderly:
+            self._readable_to_the_end = False
+            self._channel.abort()
+        if self._lost is not None:
+            return
+        self._lost = reason
+        self._timer.cancel()
+        for stream in self._streams.values():
+            stream.wake()
+        for event in (self._acceptable, self._open_allowed, self._output):
+            event.set()
+        self._tasks.spawn(self._shut_down(orderly), "shut down")
+
+    async def _shut_down(self, orderly: bool) -> None:
+        tasks = [task for task in (self._reader, self._writer) if task is not None]
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                if orderly and self._writer is not None:
+                    await asyncio.wait([self._writer])
+                await self._channel.close()
+        except TimeoutError:
+            logger.debug("the connection could not be closed in order within %g s", CLOSE_TIMEOUT)
+        finally:
+            self._channel.abort()
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            self._finished.set()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+
+from p2pchat_core.errors import AddressError, DialError, StreamLimitError
+from p2pchat_core.multiformats.multiaddr import Multiaddr
+from p2pchat_core.net.connection import CircuitLimit, Kind
+from p2pchat_core.net.host import HostConfig
+from p2pchat_core.net.ping import serve_ping
+from p2pchat_core.wire.ping import PING_PROTOCOL
+from tests.support.hosts import eventually, link, make_host, running_hosts
+
+LOOPBACK = Multiaddr.parse("/ip4/127.0.0.1/tcp/0/ws")
+
+
+async def test_connections_are_ranked() -> None:
+    async with running_hosts(2) as (a, b):
+        limited, _ = await link(a, b, kind=Kind.CIRCUIT, limit=CircuitLimit(1, 1))
+        circuit, _ = await link(a, b, kind=Kind.CIRCUIT)
+        plain, _ = await link(a, b)
+        direct, _ = await link(a, b, kind=Kind.WEBRTC)
+        assert a.connections(b.peer) == [direct, plain, circuit, limited]
+        assert a.connections() == a.connections(b.peer)
+
+
+async def test_streams_go_over_the_best_connection() -> None:
+    async with running_hosts(2) as (a, b):
+        serve_ping(b)
+        with pytest.raises(DialError):
+            await a.open_stream(b.peer, [PING_PROTOCOL])
+        limited, _ = await link(a, b, kind=Kind.CIRCUIT, limit=CircuitLimit(1, 1))
+        with pytest.raises(DialError):
+            await a.open_stream(b.peer, [PING_PROTOCOL])
+        async with await a.open_stream(b.peer, [PING_PROTOCOL], allow_limited=True) as stream:
+            assert stream.connection is limited
+        direct, _ = await link(a, b, kind=Kind.WEBRTC)
+        async with await a.open_stream(b.peer, [PING_PROTOCOL], allow_limited=True) as stream:
+            assert stream.connection is direct
+
+
+async def test_connections_per_peer_and_in_all_are_limited() -> None:
+    a = make_host(1, HostConfig(max_connections=3, max_connections_per_peer=2))
+    async with running_hosts(4) as (_unused, b, c, d):
+        await link(a, b)
+        await link(a, b)
+        with pytest.raises(StreamLimitError, match="with"):
+            await link(a, b)
+        await link(a, c)
+        with pytest.raises(StreamLimitError, match="Too many connections are"):
+            await link(a, d)
+        await eventually(lambda: not d.connections(), "the refused connection to end")
+        await a.close()
+
+
+async def test_dialling_a_websocket_on_loopback() -> None:
+    async with running_hosts(2) as (a, b):
+        (address,) = await a.listen(LOOPBACK)
+        assert a.listen_addresses() == [address]
+        full = address / a.peer.as_multiaddr()
+        connection = await b.dial_websocket(full)
+        assert connection.peer == a.peer
+        assert str(connection.remote_address) == str(full)
+        # There is no need for a second connection to the same peer.
+        assert await b.dial_websocket(full) is connection
+        await eventually(lambda: a.connections(b.peer), "the listener's side")
+
+
+async def test_the_wrong_peer_at_an_address_is_an_error() -> None:
+    async with running_hosts(3) as (a, b, c):
+        (address,) = await a.listen(LOOPBACK)
+        with pytest.raises(DialError, match="handshake"):
+            await b.dial_websocket(address / c.peer.as_multiaddr())
+        assert not b.connections()
+
+
+async def test_dialling_oneself_is_an_error() -> None:
+    async with running_hosts(1) as (a,):
+        (address,) = await a.listen(LOOPBACK)
+        for target in (address, address / a.peer.as_multiaddr()):
+            with pytest.raises(AddressError, match="own address"):
+                await a.dial_websocket(target)
+        await eventually(lambda: not a.connections(), "both ends to be gone")
+
+
+async def test_a_refused_address_gets_nothing() -> None:
+    async with running_hosts(2) as (a, b):
+        a.admit = lambda ip: ip != "127.0.0.1"
+        (address,) = await a.listen(LOOPBACK)
+        with pytest.raises(DialError):
+            await b.dial_websocket(address / a.peer.as_multiaddr())
+
+
+async def test_a_wildcard_is_shown_as_addresses() -> None:
+    async with running_hosts(1) as (a,):
+        await a.listen(Multiaddr.parse("/ip4/0.0.0.0/tcp/0/ws"))
+        shown = a.listen_addresses()
+        assert shown[0].value("ip4") == "127.0.0.1"
+        assert all(address.value("ip4") != "0.0.0.0" and address.value("tcp") != "0" for address in shown)

@@ -1,0 +1,49 @@
+"""The command palette: every action of the table, and every conversation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from p2pchat_tui.bindings import ACTIONS
+from p2pchat_tui.log_lines import short_peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Commands"]
+
+
+class Commands(Provider):
+    """Offers what the main screen can do at the moment."""
+
+    async def discover(self) -> Hits:
+        """List everything, before anything is typed."""
+        for title, about, run in self._entries():
+            yield DiscoveryHit(title, run, help=about)
+
+    async def search(self, query: str) -> Hits:
+        """List what matches `query`, best first."""
+        matcher = self.matcher(query)
+        for title, about, run in self._entries():
+            score = matcher.match(title)
+            if score > 0:
+                yield Hit(score, matcher.highlight(title), run, help=about)
+
+    def _entries(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
+        from p2pchat_tui.screens.main import MainScreen  # the screen knows the app, which knows these commands
+
+        screen = self.screen
+        if not isinstance(screen, MainScreen):
+            return
+        for action in ACTIONS:
+            if screen.check_action(action.name, ()):
+                yield f"{action.label}  ({action.shown})", action.about, self._runner(action.name)
+        for conversation in screen.model.accepted:
+            peer = conversation.peer
+            yield f"Talk to {short_peer(peer)}", "Show this conversation.", lambda p=peer: screen.show_peer(p)
+
+    def _runner(self, name: str) -> Callable[[], object]:
+        action = f"app.{name}" if name == "quit" else f"screen.{name}"
+        return lambda: self.app.call_later(self.app.run_action, action)

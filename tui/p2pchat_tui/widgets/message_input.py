@@ -1,0 +1,88 @@
+"""Where a message is written: Enter sends, pasting never does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import TextArea
+
+from p2pchat_core import limits
+from p2pchat_tui.log_lines import short_peer
+from p2pchat_tui.safe_text import clean_input
+
+if TYPE_CHECKING:
+    from textual import events
+
+__all__ = ["MessageInput"]
+
+
+class MessageInput(TextArea):
+    """A field of one to four lines. The text stays until it is known to be stored."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "send", "Send", show=False, priority=True),
+        Binding("ctrl+j,alt+enter,shift+enter", "new_line", "New line", show=False, priority=True),
+    ]
+
+    class Submitted(Message):
+        """The user wants `text` sent."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self) -> None:
+        super().__init__(id="message-input", compact=True, soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
+        self.add_class("pane")
+        self.highlight_cursor_line = False
+        self._in_flight: str | None = None
+
+    def show(self, peer: str | None, connected: bool) -> None:
+        """Be ready to write to `peer`, or say why not."""
+        self.disabled = peer is None
+        if peer is None:
+            self.border_title = Content("Message")
+            self.placeholder = Content("Connect to somebody first: ^O")
+        else:
+            self.border_title = Content(f"Message to {short_peer(peer)}")
+            self.placeholder = Content("Write a message") if connected else Content("Not connected at the moment")
+
+    def sent(self, text: str) -> None:
+        """`text` is stored: the field may forget it."""
+        self._in_flight = None
+        if self.text == text:
+            self.clear()
+
+    def failed(self) -> None:
+        """The text could not be sent and stays."""
+        self._in_flight = None
+
+    def on_text_area_changed(self) -> None:
+        """Show how much is written once it matters."""
+        size = len(self.text.encode("utf-8", "replace"))
+        over = size > limits.CHAT_MAX_TEXT
+        if size * 4 < limits.CHAT_MAX_TEXT * 3:
+            self.border_subtitle = Content("")
+        else:
+            style = "bold $text-error" if over else "$text-warning"
+            words = f"{size:,} of {limits.CHAT_MAX_TEXT:,} bytes".replace(",", " ")
+            self.border_subtitle = Content.styled(("✗ too long: " if over else "") + words, style)
+
+    def action_send(self) -> None:
+        """Send what is written, unless it is under way already or is nothing."""
+        if self.text.strip() and self._in_flight is None:
+            self._in_flight = self.text
+            self.post_message(self.Submitted(self.text))
+
+    def action_new_line(self) -> None:
+        """Begin another line of the same message."""
+        self.insert("\n")
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.text = clean_input(event.text, lines=True)
+        await super()._on_paste(event)
+        event.prevent_default()
+        event.stop()
