@@ -237,6 +237,8 @@ CHAT_RETRY_MIN: Final = 0.5
 CHAT_RETRY_MAX: Final = 30.0
 """Between attempts to open a chat stream on a connection whose peer keeps refusing or resetting it."""
 CHAT_MAX_CONVERSATIONS: Final = 1000
+CHAT_MAX_KNOWN_PEERS: Final = 10_000
+"""Peers of which we know in memory that they were once connected."""
 CONNECT_TIMEOUT: Final = 45.0
 """A whole connect command: dial, circuit and direct connection have their own, shorter ones."""
 RELAY_CONNECT_TIMEOUT: Final = 15.0

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +12,9 @@ from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.multiformats.varint import length_prefixed
 from p2pchat_core.pb import records_pb2
 from tests.support.vectors import vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PEER, OTHER, RELAY = (PrivateKey.from_seed(bytes.fromhex(vector["seed"])) for vector in vectors("ed25519"))
 PEER_RECORD, VOUCHER = vectors("envelope")

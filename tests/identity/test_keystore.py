@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from p2pchat_core.errors import IdentityError
-from p2pchat_core.identity import keystore
 from p2pchat_core.identity.keys import PrivateKey
 from p2pchat_core.identity.keystore import load_or_create_identity
 from tests.support.vectors import vectors
@@ -167,7 +166,7 @@ def test_the_faster_process_wins(path: Path, monkeypatch: pytest.MonkeyPatch) ->
         write(path, winner.to_protobuf())  # another process got there between our look and our link
         link(source, target)
 
-    monkeypatch.setattr(keystore.os, "link", late)
+    monkeypatch.setattr(os, "link", late)
     assert load_or_create_identity(path).peer_id == winner.peer_id
     assert list(path.parent.iterdir()) == [path]
 
@@ -176,7 +175,7 @@ def test_file_system_without_links(path: Path, monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(keystore.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     key = load_or_create_identity(path)
     assert load_or_create_identity(path).peer_id == key.peer_id
     assert list(path.parent.iterdir()) == [path]

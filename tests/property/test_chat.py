@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ _SETTINGS = settings(max_examples=100, deadline=None)
 def _decode(data: bytes, cuts: list[int]) -> str:
     decoder = ChatDecoder()
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    parts = [decoder.receive_data(data[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [decoder.receive_data(data[a:b]) for a, b in itertools.pairwise(edges)]
     return "".join(parts) + decoder.receive_eof()
 
 

@@ -30,7 +30,7 @@ from p2pchat_core.multiformats.varint import (
     length_prefixed,
 )
 
-PREFIXES = ["0", "7", "9", "f", "F", "b", "B", "c", "C", "v", "V", "t", "T", "h", "k", "K", "z", "Z", "m", "M", "u", "U"]
+PREFIXES = list("079fFbBcCvVtThkKzZmMuU")
 BASES = [
     "base2",
     "base8",
@@ -44,8 +44,7 @@ BASES = [
     "base64",
 ]
 
-settings.register_profile("fast", max_examples=100, deadline=None)
-fast = settings.get_profile("fast")
+fast = settings(max_examples=100, deadline=None)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=200)
 PEERS = st.one_of(

@@ -60,6 +60,7 @@ class Conversation:
 
     Attributes:
         accepted: we dialled them or the user let them in; until then what they say waits in `held`.
+        asked: its history has been asked for.
         paths: the open connections, with the remote address of each.
         steps: the latest report of each of the eight steps of the present attempt.
     """
@@ -67,6 +68,7 @@ class Conversation:
     peer: str
     accepted: bool = False
     declined: bool = False
+    asked: bool = False
     unread: int = 0
     paths: dict[PathKind, ConnectionEvent] = field(default_factory=dict)
     rtt_ms: float | None = None

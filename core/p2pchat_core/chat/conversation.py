@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from p2pchat_core import limits
 from p2pchat_core.chat.allowance import Allowance
@@ -30,6 +30,8 @@ from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.wire.chat import CHAT_PROTOCOL, ChatDecoder, encode_message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from p2pchat_core.chat.event_hub import EventHub
     from p2pchat_core.chat.store import Store
     from p2pchat_core.clock import Clock
@@ -37,24 +39,12 @@ if TYPE_CHECKING:
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.stream import Stream
 
-__all__ = ["Conversation", "Paths"]
+__all__ = ["Conversation"]
 
 logger = logging.getLogger(__name__)
 
 _OUR_AGENT: Final = "p2pchat"
 _MAX_REPAIRS: Final = 5
-
-
-class Paths(Protocol):
-    """What a conversation asks the node."""
-
-    def connections(self, peer: PeerId) -> list[Connection]:
-        """Return the open connections to `peer`, best first."""
-        ...
-
-    def agent(self, peer: PeerId) -> str:
-        """Return the software the peer says it runs, or an empty text while that is not known."""
-        ...
 
 
 class Conversation:
@@ -64,12 +54,27 @@ class Conversation:
     """
 
     def __init__(
-        self, peer: PeerId, paths: Paths, store: Store, hub: EventHub, clock: Clock, *, queued: int = 0
+        self,
+        peer: PeerId,
+        *,
+        connections: Callable[[PeerId], list[Connection]],
+        agent: Callable[[PeerId], str],
+        store: Store,
+        hub: EventHub,
+        clock: Clock,
+        queued: int = 0,
     ) -> None:
-        """`queued` is how many messages the store already holds for this peer that were not handed over."""
+        """Begin to hand over what waits.
+
+        Args:
+            connections: returns the open connections to a peer, best first.
+            agent: returns the software a peer says it runs, empty while that is not known.
+            queued: how many messages the store holds for this peer that were not handed over.
+        """
         self.peer = peer
         self._name = str(peer)
-        self._paths = paths
+        self._connections = connections
+        self._agent = agent
         self._store = store
         self._hub = hub
         self._clock = clock
@@ -130,7 +135,7 @@ class Conversation:
     async def serve(self, stream: Stream) -> None:
         """Handle a chat stream that the peer opened, until it ends."""
         self._add_stream(stream)
-        best = min(map(_rank, self._paths.connections(self.peer)), default=_rank(stream.connection))
+        best = min(map(_rank, self._connections(self.peer)), default=_rank(stream.connection))
         if _rank(stream.connection) <= best:
             self._repair = False  # what we would have opened, the peer has
         self._be_hopeful()
@@ -190,7 +195,7 @@ class Conversation:
         """
         if not self._repair and self._streams:
             return self._streams[-1]
-        if not self._paths.connections(self.peer):
+        if not self._connections(self.peer):
             raise NotConnectedError(f"There is no connection to {self.peer.short()}.")
         await self._back_off()
         if not self._repair and self._streams:  # the peer has opened one meanwhile
@@ -212,14 +217,14 @@ class Conversation:
             NotConnectedError: there is none.
             StreamLimitError: there are only limited ones, and the peer's program does not chat over those.
         """
-        connections = self._paths.connections(self.peer)
+        connections = self._connections(self.peer)
         if not connections:
             raise NotConnectedError(f"There is no connection to {self.peer.short()}.")
         for connection in connections:
             if not connection.limited:
                 return connection, False
         # js resets chat streams on limited circuits (PROTOCOL section 8.7); ours takes them.
-        if self._paths.agent(self.peer).startswith(_OUR_AGENT):
+        if self._agent(self.peer).startswith(_OUR_AGENT):
             return connections[0], True
         raise StreamLimitError(
             f"{self.peer.short()} can only be reached through a relay that limits the connection, and its program "
@@ -234,9 +239,7 @@ class Conversation:
         delay = min(limits.CHAT_RETRY_MAX, limits.CHAT_RETRY_MIN * 2.0 ** min(attempts - 1, 16))
         self._hope.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(
-                min(limits.CHAT_RETRY_MAX, limits.CHAT_RETRY_MIN * 2.0 ** min(attempts - 1, 16))
-            ):
+            async with asyncio.timeout(delay):
                 await self._hope.wait()
 
     def _be_hopeful(self) -> None:

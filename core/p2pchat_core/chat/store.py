@@ -108,6 +108,10 @@ class Store:
         """Return how many messages wait for each peer that has any waiting."""
         return await self._run(self._queued_counts)
 
+    async def peers(self) -> list[str]:
+        """Return everyone a message was exchanged with or meant for, those with the oldest messages first."""
+        return await self._run(self._peers)
+
     async def add_contact(self, peer: str, added_at: float) -> None:
         """Remember `peer` as a contact; adding it again changes nothing."""
         await self._run(self._add_contact, peer, added_at)
@@ -171,6 +175,10 @@ class Store:
     def _queued_counts(self) -> dict[str, int]:
         rows = self._db.execute("SELECT peer, count(*) FROM messages WHERE state = 'queued' GROUP BY peer")
         return dict(rows.fetchall())
+
+    def _peers(self) -> list[str]:
+        rows = self._db.execute("SELECT peer FROM messages GROUP BY peer ORDER BY min(position)")
+        return [row[0] for row in rows]
 
     def _add_contact(self, peer: str, added_at: float) -> None:
         with self._db:

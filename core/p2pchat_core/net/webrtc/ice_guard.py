@@ -261,6 +261,20 @@ class GuardedIce(Connection):
         await super().close()
 
 
+    @property
+    def released(self) -> bool:
+        """Whether every socket is closed."""
+        return not self._protocols
+
+    def force_close(self) -> None:
+        """Close what would not close in good order, such as an allocation on a TURN server that is gone."""
+        for protocol in self._protocols:
+            transport: Any = protocol.transport
+            inner = getattr(transport, "_TurnTransport__inner_protocol", None)
+            (transport if inner is None else inner.transport).abort()
+        self._protocols.clear()
+
+
 class _FlightRepeater:
     """Sends our first DTLS datagrams again after a moment. DTLS drops duplicates by their sequence numbers."""
 

@@ -379,7 +379,7 @@ class GuardedSctp(RTCSctpTransport):
             raise RemoteProtocolError("The peer opened a data channel with one of our numbers.")
         old = self._data_channels.get(stream_id)
         if old is not None:
-            self._release_reused(stream_id, old)
+            await self._release_reused(stream_id, old)
         channel = SctpChannel(
             self,
             RTCDataChannelParameters(label=opening.label, protocol=opening.protocol, id=stream_id),
@@ -394,7 +394,7 @@ class GuardedSctp(RTCSctpTransport):
         await self._data_channel_flush()
         self._on_channel(channel)
 
-    def _release_reused(self, stream_id: int, old: RTCDataChannel) -> None:
+    async def _release_reused(self, stream_id: int, old: RTCDataChannel) -> None:
         """The peer reuses an id: right if it has seen our reset, of which only the answer is still under way."""
         request = self._reconfig_request
         resetting = request is not None and stream_id in request.streams
@@ -404,6 +404,11 @@ class GuardedSctp(RTCSctpTransport):
         request.streams = [other for other in request.streams if other != stream_id]
         self._outbound_stream_seq.pop(stream_id, None)
         self._data_channel_closed(stream_id)
+        if not request.streams:
+            # Sent once more, an empty list would mean every stream (RFC 6525 section 4.1).
+            self._reconfig_timer_cancel()
+            self._reconfig_request = None
+            await self._transmit_reconfig()
 
     def _count_open(self) -> None:
         now = time.monotonic()

@@ -1,0 +1,398 @@
+"""What a user interface talks to: commands in, typed events out. One service is one identity."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from p2pchat_core import limits
+from p2pchat_core.chat.conversation import Conversation
+from p2pchat_core.chat.data_dir import DataDir
+from p2pchat_core.chat.event_hub import EventHub, EventStream
+from p2pchat_core.chat.events import ErrorEvent, ReadyEvent, RelayEvent, RelayState
+from p2pchat_core.chat.model import (
+    ConnectionStatus,
+    ConnectResult,
+    EchoResult,
+    RelayStatus,
+    ServiceConfig,
+    Status,
+    StoredMessage,
+)
+from p2pchat_core.chat.node_events import NodeEvents, path_of, relay_state, where
+from p2pchat_core.chat.protocols import ask_echo, serve_echo
+from p2pchat_core.chat.store import Store
+from p2pchat_core.clock import SystemClock
+from p2pchat_core.errors import (
+    AddressError,
+    DialError,
+    MessageError,
+    NoAnswerError,
+    NotConnectedError,
+    OwnAddressError,
+    P2PChatError,
+    RelayUnreachableError,
+)
+from p2pchat_core.identity.keystore import load_or_create_identity
+from p2pchat_core.identity.peer_id import PeerId
+from p2pchat_core.multiformats.multiaddr import Multiaddr
+from p2pchat_core.net.node import Node, NodeConfig
+from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.net.webrtc.config import IceConfig, TurnServer
+from p2pchat_core.wire.chat import CHAT_PROTOCOL, ECHO_PROTOCOL
+from p2pchat_core.wire.circuit import HOP_PROTOCOL
+from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
+
+if TYPE_CHECKING:
+    from p2pchat_core.clock import Clock
+    from p2pchat_core.identity.keys import PrivateKey
+    from p2pchat_core.net.connection import Connection
+    from p2pchat_core.net.node import NodeListener
+    from p2pchat_core.net.stream import Stream
+
+__all__ = ["ChatService", "NodeFactory"]
+
+logger = logging.getLogger(__name__)
+
+
+class NodeFactory(Protocol):
+    """Makes the node of a service; tests pass their own."""
+
+    def __call__(
+        self, identity: PrivateKey, *, config: NodeConfig, listener: NodeListener, clock: Clock
+    ) -> Node:
+        """Return a node that has not connected to anything yet."""
+        ...
+
+
+class ChatService:
+    """Everything p2pchat does, without a face.
+
+    All commands raise subclasses of `P2PChatError`, whose ``code`` is a stable word and whose text a sentence.
+    They may run at the same time. `subscribe` may be called before `start`; nothing else may.
+    """
+
+    def __init__(
+        self, config: ServiceConfig, *, clock: Clock | None = None, make_node: NodeFactory = Node
+    ) -> None:
+        self.config = config
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._make_node = make_node
+        self._hub = EventHub()
+        self._events = NodeEvents(self._hub, self._connection_opened)
+        self._tasks = TaskOwner("chat service")
+        self._conversations: dict[PeerId, Conversation] = {}
+        self._known: dict[PeerId, None] = {}  # whom messages may wait for, in the order they were met
+        self._contacts: set[PeerId] = set()
+        self._queued: dict[str, int] = {}
+        self._data_dir: DataDir | None = None
+        self._store_: Store | None = None
+        self._node_: Node | None = None
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    @property
+    def peer_id(self) -> str:
+        """Our PeerId, base58."""
+        return str(self._node.peer)
+
+    def subscribe(self) -> EventStream:
+        """Return a stream of everything that happens from now on; ``close`` it when done."""
+        return self._hub.subscribe()
+
+    async def start(self) -> None:
+        """Load the identity and the history, come up, and begin to reserve on the configured relays.
+
+        Raises:
+            ConfigError, IdentityError, StoreError: what is kept on disk, or an option, cannot be used.
+        """
+        ice = IceConfig(stun=self.config.stun, turn=tuple(map(TurnServer.parse, self.config.turn)))
+        try:
+            await self._open(ice)
+        except BaseException:
+            await self.stop()
+            raise
+        self._hub.emit(ReadyEvent(self.peer_id))
+        for address in self.config.relays:
+            try:
+                await self.add_relay(address)
+            except AddressError as error:
+                self._hub.emit(ErrorEvent(error.code, f"The relay {address} cannot be used: {error}"))
+        self._tasks.spawn(self._warm_up(), "load WebRTC")
+
+    async def stop(self) -> None:
+        """Hand back everything and end the event streams. Never raises; calling it again does nothing."""
+        await self._tasks.close()
+        await asyncio.gather(*(conversation.close() for conversation in self._conversations.values()))
+        if self._node_ is not None:
+            await self._node_.stop()
+        if self._store_ is not None:
+            await self._store_.close()
+        if self._data_dir is not None:
+            self._data_dir.close()
+        self._hub.close()
+
+    async def _open(self, ice: IceConfig) -> None:
+        self._data_dir = data_dir = await asyncio.to_thread(DataDir.open, self.config.data_dir)
+        identity = await asyncio.to_thread(load_or_create_identity, data_dir.identity)
+        self._store_ = store = await Store.open(data_dir.history)
+        if store.set_aside is not None:
+            self._hub.emit(
+                ErrorEvent(
+                    "store_failed",
+                    f"The message history was damaged; it was set aside as {store.set_aside} and a new one begun.",
+                )
+            )
+        self._contacts = {PeerId.parse(peer) for peer in await store.contacts()}
+        self._known = {PeerId.parse(peer): None for peer in await store.peers()}
+        self._queued = await store.queued_counts()
+        config = NodeConfig(ice=ice, relay_stun=self.config.relay_stun)
+        self._node_ = node = self._make_node(
+            identity, config=config, listener=self._events, clock=self._clock
+        )
+        node.handle(CHAT_PROTOCOL, self._serve_chat, on_limited=True)
+        node.handle(ECHO_PROTOCOL, self._serve_echo, on_limited=True)
+
+    async def _warm_up(self) -> None:
+        """Load the large WebRTC stack once others can reach us, so that the first of them need not wait for it."""
+        await self._events.listening.wait()
+        await self._node.load()
+
+    # --- relays and connections ---------------------------------------------------------------------------------------
+
+    async def add_relay(self, address: str) -> None:
+        """Keep a reservation on a relay from now on; `RelayEvent` tells how it goes.
+
+        Raises:
+            AddressError: it is not the address of a relay.
+        """
+        relay = Multiaddr.parse(address.strip())
+        known = any(info.address == relay for info in self._node.relays())
+        self._node.add_relay(relay)
+        if not known:
+            self._hub.emit(RelayEvent(str(relay), RelayState.CONNECTING))
+
+    async def connect(self, address: str) -> ConnectResult:
+        """Connect to a relay and reserve on it, or connect to a peer, directly if the networks allow it.
+
+        Raises:
+            AddressError: it cannot be dialled, or is our own.
+            DialError, RelayError: nobody answers there, or they refuse.
+        """
+        target = parse_target(address)
+        if target.peer == self._node.peer:
+            raise OwnAddressError("That is your own address. Give it to somebody, and enter theirs here.")
+        try:
+            async with asyncio.timeout(limits.CONNECT_TIMEOUT):
+                if isinstance(target, CircuitTarget):
+                    return await self._connect_peer(Multiaddr.parse(address.strip()))
+                return await self._connect_websocket(target.address)
+        except TimeoutError:
+            raise NoAnswerError(f"Connecting took longer than {limits.CONNECT_TIMEOUT:g} s.") from None
+
+    async def ping(self, peer: str) -> float:
+        """Return the round trip to a connected peer in milliseconds."""
+        return await self._node.ping(self._best(self._peer(peer))) * 1e3
+
+    async def disconnect(self, peer: str) -> None:
+        """Close every connection to `peer`."""
+        who = self._peer(peer)
+        self._best(who)
+        await asyncio.gather(*(connection.close() for connection in self._node.host.connections(who)))
+
+    async def _connect_peer(self, address: Multiaddr) -> ConnectResult:
+        connection = await self._node.connect(address)
+        await self._befriend(connection.peer)
+        return await self._connected(connection)
+
+    async def _connect_websocket(self, address: Multiaddr) -> ConnectResult:
+        """Connect to what answers at a WebSocket address: a relay, unless it says that it is none."""
+        try:
+            connection = await self._node.connect(address)
+        except DialError as error:
+            raise RelayUnreachableError(str(error)) from error
+        info = await self._node.identify.identified(connection)
+        if info is not None and HOP_PROTOCOL not in info.protocols:
+            self._events.tell(connection)
+            await self._befriend(connection.peer)
+            return await self._connected(connection)
+        relay = connection.remote_address
+        if not any(
+            known.peer == connection.peer and relay_state(known) is RelayState.RESERVED
+            for known in self._node.relays()
+        ):
+            await self.add_relay(str(relay))
+            await self._events.reserved(relay)
+        return ConnectResult("relay", str(connection.peer), None, await self._measure(connection), str(relay))
+
+    async def _connected(self, connection: Connection) -> ConnectResult:
+        rtt = await self._measure(connection)
+        return ConnectResult("peer", str(connection.peer), path_of(connection), rtt, where(connection))
+
+    async def _measure(self, connection: Connection) -> float | None:
+        """Return one round trip in milliseconds, or ``None`` from those who do not answer pings."""
+        try:
+            return await self._node.ping(connection) * 1e3
+        except P2PChatError as error:
+            logger.debug("no round trip of %s: %s", connection, error)
+            return None
+
+    async def _befriend(self, peer: PeerId) -> None:
+        """Whom the user connects to is a contact from then on."""
+        if peer not in self._contacts:
+            self._contacts.add(peer)
+            await self._store.add_contact(str(peer), self._clock.time())
+
+    # --- talking ------------------------------------------------------------------------------------------------------
+
+    async def send(self, peer: str, text: str) -> str:
+        """Store a message and return its id; `SentEvent` follows when it was handed over.
+
+        A peer whose connection was lost gets it with the next one.
+
+        Raises:
+            NotConnectedError: there is no connection to the peer and never was one.
+            MessageError: it is empty or too long, or too many wait already.
+            StoreError: it could not be stored.
+        """
+        who = self._peer(peer)
+        if who not in self._known and not self._connections(who):
+            raise NotConnectedError(
+                f"You have never been connected to {who.short()}; connect to its address first."
+            )
+        return await self._conversation(who).send(text)
+
+    async def echo(self, peer: str, text: str) -> EchoResult:
+        """Have the peer's echo service send `text` back.
+
+        Raises:
+            NotConnectedError, DialError, StreamError: the peer is not there, does not answer, or breaks off.
+            MessageError: the text is too long.
+        """
+        data = text.encode("utf-8", "replace")
+        if len(data) > limits.ECHO_MAX_TEXT:
+            raise MessageError(f"An echo carries {limits.ECHO_MAX_TEXT} bytes; this text has {len(data)}.")
+        connection = self._best(self._peer(peer))
+        started = self._clock.monotonic()
+        async with await connection.open_stream([ECHO_PROTOCOL], allow_limited=True) as stream:
+            answer = await ask_echo(stream, data)
+        return EchoResult(answer.decode("utf-8", "replace"), (self._clock.monotonic() - started) * 1e3)
+
+    async def history(self, peer: str, limit: int = 100) -> list[StoredMessage]:
+        """Return the newest `limit` messages with `peer`, oldest first."""
+        return await self._store.history(str(self._peer(peer)), limit)
+
+    def peers(self) -> list[str]:
+        """Return everyone we have talked with or been connected to, those known longest first."""
+        return [str(peer) for peer in self._known]
+
+    def status(self) -> Status:
+        """Return the whole node at a glance."""
+        node = self._node
+        return Status(
+            peer_id=self.peer_id,
+            addresses=tuple(map(str, node.addresses())),
+            relays=tuple(
+                RelayStatus(str(info.address), relay_state(info), info.expires) for info in node.relays()
+            ),
+            connections=tuple(
+                ConnectionStatus(
+                    str(connection.peer),
+                    path_of(connection),
+                    connection.limited,
+                    where(connection),
+                    None if connection.rtt is None else connection.rtt * 1e3,
+                )
+                for connection in node.host.connections()
+                if self._events.tells(connection)
+            ),
+        )
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _node(self) -> Node:
+        if self._node_ is None:
+            raise RuntimeError("the chat service was not started")
+        return self._node_
+
+    @property
+    def _store(self) -> Store:
+        if self._store_ is None:
+            raise RuntimeError("the chat service was not started")
+        return self._store_
+
+    def _peer(self, text: str) -> PeerId:
+        peer = PeerId.parse(text)
+        if peer == self._node.peer:
+            raise OwnAddressError("That is your own PeerId.")
+        return peer
+
+    def _connections(self, peer: PeerId) -> list[Connection]:
+        return self._node.host.connections(peer)
+
+    def _best(self, peer: PeerId) -> Connection:
+        connections = self._connections(peer)
+        if not connections:
+            raise NotConnectedError(
+                f"There is no connection to {peer.short()}; connect to its address first."
+            )
+        return connections[0]
+
+    def _agent(self, peer: PeerId) -> str:
+        info = self._node.info(peer)
+        return "" if info is None else info.agent
+
+    def _conversation(self, peer: PeerId) -> Conversation:
+        conversation = self._conversations.get(peer)
+        if conversation is None:
+            self._forget_idle()
+            conversation = self._conversations[peer] = Conversation(
+                peer,
+                connections=self._connections,
+                agent=self._agent,
+                store=self._store,
+                hub=self._hub,
+                clock=self._clock,
+                queued=self._queued.pop(str(peer), 0),
+            )
+            self._remember(peer)
+        return conversation
+
+    def _forget_idle(self) -> None:
+        """Make room for one more conversation by closing those in which nothing is going on."""
+        if len(self._conversations) < limits.CHAT_MAX_CONVERSATIONS:
+            return
+        for peer in [peer for peer, conversation in self._conversations.items() if conversation.idle]:
+            self._tasks.spawn(self._conversations.pop(peer).close(), "close an idle conversation")
+
+    def _remember(self, peer: PeerId) -> None:
+        self._known[peer] = None
+        while len(self._known) > limits.CHAT_MAX_KNOWN_PEERS:
+            del self._known[next(iter(self._known))]
+
+    def _connection_opened(self, connection: Connection) -> None:
+        peer = connection.peer
+        self._remember(peer)
+        conversation = self._conversations.get(peer)
+        if conversation is None and str(peer) in self._queued:
+            conversation = self._conversation(peer)
+        if conversation is not None:
+            conversation.connection_opened(connection)
+
+    async def _serve_chat(self, stream: Stream) -> None:
+        peer = stream.connection.peer
+        if self._refuses(peer):
+            stream.abort()
+            return
+        await self._conversation(peer).serve(stream)
+
+    async def _serve_echo(self, stream: Stream) -> None:
+        if self._refuses(stream.connection.peer):
+            stream.abort()
+            return
+        await serve_echo(stream)
+
+    def _refuses(self, peer: PeerId) -> bool:
+        return self.config.contacts_only and peer not in self._contacts

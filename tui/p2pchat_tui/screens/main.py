@@ -1,0 +1,344 @@
+"""The one screen of the program: panes around a model that the service's events change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from p2pchat_core import limits
+from p2pchat_core.chat.events import ConnectionEvent, ConnectionState
+from p2pchat_tui import bridge as to
+from p2pchat_tui.bindings import bindings
+from p2pchat_tui.model import ChatModel, peer_of
+from p2pchat_tui.safe_text import Kind, visible
+from p2pchat_tui.screens.help import HelpScreen
+from p2pchat_tui.widgets.connection_pane import ConnectionPane
+from p2pchat_tui.widgets.conversations import ConversationItem, ConversationList
+from p2pchat_tui.widgets.invite import AddressCard, AddressLine, ConnectField, Invite
+from p2pchat_tui.widgets.log_view import LogView
+from p2pchat_tui.widgets.message_input import MessageInput
+from p2pchat_tui.widgets.stranger_bar import StrangerBar
+from p2pchat_tui.widgets.title_bar import TitleBar
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+    from textual.worker import Worker
+
+    from p2pchat_core.clock import Clock
+
+__all__ = ["MainScreen"]
+
+_MINUTE_TICK = 15.0
+
+
+class MainScreen(Screen[None]):
+    """Title, invitation, conversations, log, input, connection.
+
+    Args:
+        factory: makes the service, called after the first frame.
+        name: what the user calls themselves.
+        connect: an address to dial as soon as the service runs, or "".
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = list(bindings())
+    AUTO_FOCUS = "#address-input"
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (72, "-medium"), (112, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-short"), (34, "-tall")]
+
+    def __init__(self, factory: to.ServiceFactory, clock: Clock, *, name: str = "", connect: str = "") -> None:
+        super().__init__()
+        self.model = ChatModel(clock)
+        self.bridge = to.Bridge(factory, self.post_message)
+        self._name = name
+        self._connect = connect
+        self._trouble = False
+        self._dirty = False
+        self._dial: Worker[None] | None = None
+        self._invited = False
+
+    def compose(self) -> ComposeResult:
+        """Make the panes."""
+        yield TitleBar(self._name)
+        yield Invite()
+        with Horizontal(id="chat"):
+            yield ConversationList()
+            with Vertical(id="talk"):
+                yield StrangerBar()
+                yield LogView(id="log")
+                yield MessageInput()
+            yield ConnectionPane()
+        yield Footer(show_command_palette=True)
+
+    def on_mount(self) -> None:
+        """Draw the first frame, then start what takes time."""
+        self.query_one("#log").border_title = Content("Log")
+        self._sync()
+        self.call_after_refresh(self._start)
+        self.set_interval(_MINUTE_TICK, self._changed)
+
+    def _start(self) -> None:
+        self.run_worker(self.bridge.run(), group="service", exit_on_error=False)
+
+    # --- what the service tells ------------------------------------------------------------------------------------
+
+    def on_events_arrived(self, message: to.EventsArrived) -> None:
+        """Take events into account, then let more come."""
+        for event in message.events:
+            self.model.apply(event)
+            self._notice(event)
+        self._changed()
+        self.call_after_refresh(message.done)
+
+    def _notice(self, event: object) -> None:
+        from p2pchat_core.chat.events import ReadyEvent
+
+        if isinstance(event, ReadyEvent) and self._connect:
+            address, self._connect = self._connect, ""
+            self._dial_address(address)
+        elif isinstance(event, ConnectionEvent) and event.state is ConnectionState.OPEN:
+            conversation = self.model.conversations.get(event.peer)
+            if conversation is not None and not conversation.asked:
+                conversation.asked = True
+                self.run_worker(self.bridge.load_history(event.peer), group="history")
+
+    def on_service_failed(self, message: to.ServiceFailed) -> None:
+        """Say why nothing works; the screen stays, so that it can be read."""
+        self._trouble = True
+        self.model.fail(message.sentence)
+        self._changed()
+
+    def on_dialed(self, message: to.Dialed) -> None:
+        """A dial succeeded."""
+        self.query_one(ConnectField).succeeded()
+        if message.result.kind == "relay":
+            self.model.dialed_relay(message.address)
+        else:
+            self.model.dialed(message.address, message.result.peer, message.result.rtt_ms)
+            self._to_conversation()
+        self._changed()
+
+    def on_message_stored(self, message: to.MessageStored) -> None:
+        """One of our messages is safe."""
+        self.query_one(MessageInput).sent(message.text)
+        self.model.stored(message.peer, message.text, message.message_id)
+        self._changed(to_end=True)
+
+    def on_command_failed(self, message: to.CommandFailed) -> None:
+        """Say what did not work; nothing that was typed is lost."""
+        if message.command == "connect":
+            self.query_one(ConnectField).failed(message.sentence)
+            self.model.dial_failed(message.sentence)
+        else:
+            if message.command == "send":
+                self.query_one(MessageInput).failed()
+            self.model.fail(message.sentence, message.subject)
+        self._changed(to_end=True)
+
+    def on_history_loaded(self, message: to.HistoryLoaded) -> None:
+        """Show what was said before."""
+        self.model.history(message.peer, message.messages)
+        self._changed()
+
+    def on_status_read(self, message: to.StatusRead) -> None:
+        """Round-trip times."""
+        for peer, rtt_ms in message.rtts.items():
+            self.model.rtt(peer, rtt_ms)
+        self._changed()
+
+    # --- what the user does ----------------------------------------------------------------------------------------
+
+    def on_connect_field_submitted(self, message: ConnectField.Submitted) -> None:
+        """Dial the address in the field."""
+        self._dial_address(message.address)
+
+    def _dial_address(self, address: str) -> None:
+        self.query_one(ConnectField).busy()
+        self.model.begin_dial(address)
+        self._dial = self.run_worker(self.bridge.connect(address), group="dial", exclusive=True)
+        self._changed(to_end=True)
+
+    def on_connect_field_left(self) -> None:
+        """Escape gives a dial up; without one it goes back to the conversation."""
+        if self._dial is not None and self._dial.is_running:
+            self._dial.cancel()
+            self.query_one(ConnectField).failed("You gave this dial up.")
+            self.model.dial_failed("You gave the dial up.")
+            self._changed()
+        elif self.model.current is not None:
+            self._to_conversation()
+
+    def on_message_input_submitted(self, message: MessageInput.Submitted) -> None:
+        """Send, if it can be sent; otherwise say why and keep the text."""
+        field, current = self.query_one(MessageInput), self.model.current
+        size = len(message.text.encode("utf-8", "replace"))
+        if current is None:
+            field.failed()
+        elif size > limits.CHAT_MAX_TEXT:
+            field.failed()
+            self.model.fail(
+                f"The message has {size} bytes and {limits.CHAT_MAX_TEXT} is the limit. Send it in parts.", current.peer
+            )
+            self._changed(to_end=True)
+        else:
+            self.run_worker(self.bridge.send(current.peer, message.text), group="send")
+
+    def on_conversation_item_chosen(self, message: ConversationItem.Chosen) -> None:
+        """A conversation was clicked."""
+        self.show_peer(message.peer)
+
+    def on_stranger_bar_decided(self, message: StrangerBar.Decided) -> None:
+        """A button of the question was pressed."""
+        if message.accepted:
+            self.action_accept()
+        else:
+            self.action_decline()
+
+    def on_address_line_clicked(self, message: AddressLine.Clicked) -> None:
+        """An address was double-clicked."""
+        self._copy(message.address)
+
+    def show_peer(self, peer: str) -> None:
+        """Show the conversation with `peer`."""
+        self.model.select(peer)
+        self._to_conversation()
+        self._changed(to_end=True)
+
+    def _to_conversation(self) -> None:
+        self._invited = False
+        self._changed()
+        self.call_after_refresh(self.query_one(MessageInput).focus)
+
+    def _copy(self, address: str) -> None:
+        self.app.copy_to_clipboard(visible(address, Kind.ADDRESS))
+        self.query_one(AddressCard).copied()
+        self.notify(
+            "Your address was copied to the clipboard by OSC 52. Should pasting give nothing, your terminal does not "
+            "allow that: select the address with the mouse instead.",
+            title="Copied",
+            markup=False,
+            timeout=6,
+        )
+
+    # --- actions ---------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Tell which actions make sense now."""
+        if action in ("accept", "decline"):
+            return bool(self.model.strangers)
+        if action == "disconnect":
+            return self.model.current is not None and self.model.current.connected
+        if action in ("next_conversation", "previous_conversation"):
+            return bool(self.model.accepted)
+        return True
+
+    def action_connect(self) -> None:
+        """Go to the address field."""
+        self._invited = True
+        self._changed()
+        self.call_after_refresh(self.query_one(ConnectField).input.focus)
+
+    def action_copy_address(self) -> None:
+        """Copy the first address."""
+        if self.model.addresses:
+            self._copy(self.model.addresses[0])
+        else:
+            self.model.fail("There is no address to copy yet: no relay has given us a slot.")
+            self._changed()
+
+    def action_toggle_connection(self) -> None:
+        """Show or hide the connection pane."""
+        hidden = self.has_class("-narrow") != self.has_class("pane-toggled")
+        self.toggle_class("pane-toggled")
+        if hidden:
+            self.query_one(ConnectionPane).scroll_home(animate=False)
+
+    def action_help(self) -> None:
+        """Explain."""
+        self.app.push_screen(HelpScreen())
+
+    def action_next_conversation(self) -> None:
+        """Go down the list."""
+        self._step(1)
+
+    def action_previous_conversation(self) -> None:
+        """Go up the list."""
+        self._step(-1)
+
+    def _step(self, step: int) -> None:
+        self.model.select_next(step)
+        self._changed(to_end=True)
+
+    def action_accept(self) -> None:
+        """Let the first stranger in."""
+        if strangers := self.model.strangers:
+            peer = strangers[0].peer
+            self.model.accept(peer)
+            self.run_worker(self.bridge.load_history(peer), group="history")
+            if self.model.selected == peer:
+                self._to_conversation()
+            self._changed(to_end=True)
+
+    def action_decline(self) -> None:
+        """Turn the first stranger away."""
+        if strangers := self.model.strangers:
+            peer = strangers[0].peer
+            self.model.decline(peer)
+            self.run_worker(self.bridge.disconnect(peer), group="disconnect")
+            self._changed()
+
+    def action_disconnect(self) -> None:
+        """Close the selected connection."""
+        if self.model.current is not None:
+            self.run_worker(self.bridge.disconnect(self.model.current.peer), group="disconnect")
+
+    def action_log_up(self) -> None:
+        """Read older lines."""
+        self.query_one(LogView).scroll_page_up(animate=False)
+
+    def action_log_down(self) -> None:
+        """Read newer lines."""
+        self.query_one(LogView).scroll_page_down(animate=False)
+
+    def action_toggle_theme(self) -> None:
+        """Change between dark and light."""
+        self.app.theme = "p2pchat-light" if self.app.current_theme.dark else "p2pchat-dark"
+
+    # --- drawing ---------------------------------------------------------------------------------------------------
+
+    def _changed(self, *, to_end: bool = False) -> None:
+        """Draw once for everything that has happened since the last frame."""
+        self._to_end = to_end or (self._dirty and self._to_end)
+        if not self._dirty:
+            self._dirty = True
+            self.call_next(self._sync)
+
+    _to_end = False
+
+    def _sync(self) -> None:
+        self._dirty = False
+        model, current = self.model, self.model.current
+        relays = list(model.relays.values())
+        self.set_class(current is not None, "-chatting")
+        self.set_class(self._invited, "-inviting")
+        self.query_one(TitleBar).show(model.peer_id, relays, self._trouble)
+        self.query_one(AddressCard).show(model.addresses, relays, self._trouble)
+        self.query_one(ConversationList).show(model.accepted, model.selected)
+        self.query_one(StrangerBar).show(model.strangers)
+        self.query_one(LogView).show(model.lines(), to_end=self._to_end)
+        self.query_one(MessageInput).show(model.selected, current is not None and current.connected)
+        peer = model.dialing or model.selected
+        relay_peer = next((peer_of(relay.address) for relay in relays), None)
+        self.query_one(ConnectionPane).show(
+            peer,
+            model.conversations.get(peer) if peer else None,
+            model.relay_steps.get(relay_peer) if relay_peer else None,
+            model.dialing is not None,
+            relays,
+            model.clock.time(),
+        )
+        self.refresh_bindings()
