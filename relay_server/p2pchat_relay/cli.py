@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from p2pchat_core.errors import AddressError, ConfigError, P2PChatError
+from p2pchat_core.errors import ConfigError, P2PChatError
 from p2pchat_relay import limits
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         asyncio.run(_run(_config(options)))
-    except (ConfigError, AddressError) as error:
+    except ConfigError as error:
         return _fail(error, _BAD_USAGE)
     except P2PChatError as error:
         return _fail(error, _FAILED)

@@ -186,6 +186,8 @@ class RelayServer:
     async def _bind(self, address: Multiaddr) -> list[Multiaddr]:
         try:
             return await self._host.listen(address)
+        except AddressError as error:
+            raise ConfigError(str(error)) from error
         except ConfigError as error:
             # What the system refused has nothing to do with how the address is written.
             if isinstance(error.__cause__, OSError):

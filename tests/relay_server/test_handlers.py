@@ -115,7 +115,7 @@ def target_that(answer: bytes | None, keep: list[FakeStream]) -> Callable[[FakeS
     return on_stream
 
 
-# --- reservations ----------------------------------------------------------------------------------------------
+# --- reservations -------------------------------------------------------------------------------------------
 
 
 async def test_a_reservation_carries_expiry_addresses_voucher_and_limit() -> None:
@@ -180,7 +180,7 @@ async def test_nothing_is_granted_over_a_circuit(request_: HopReserve | HopConne
     await relay.settled()
 
 
-# --- bad requests ----------------------------------------------------------------------------------------------
+# --- bad requests -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -229,13 +229,13 @@ async def test_a_request_that_never_comes_is_given_up(monkeypatch: pytest.Monkey
     assert stream.aborted
 
 
-# --- circuits --------------------------------------------------------------------------------------------------
+# --- circuits -----------------------------------------------------------------------------------------------
 
 
 class Two:
     """A source and a target with a reservation, on one relay."""
 
-    def __init__(self, answer: bytes | None = encode(StopStatus(Status.OK)), **limits: int) -> None:  # noqa: B008
+    def __init__(self, answer: bytes | None = encode(StopStatus(Status.OK)), **limits: int) -> None:
         self.relay = Relay(**limits)
         self.source = self.relay.host.connect(1)
         self.target = self.relay.host.connect(2)
@@ -367,7 +367,9 @@ async def test_the_byte_limit_cuts_the_circuit() -> None:
     assert two.calls[0].received == len(encode(StopConnect(two.source.peer, Limit(1800, 100)))) + 100
 
 
-async def test_the_time_limit_cuts_the_circuit_whatever_the_handshake_took(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_time_limit_cuts_the_circuit_whatever_the_handshake_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # The limit of the exchange must not end the circuit that comes of it.
     def scaled(source: Stream, target: Stream, *, seconds: float, max_bytes: int) -> Awaitable[SpliceResult]:
         assert seconds == 1

@@ -147,7 +147,14 @@ def test_reserving_and_leaving_a_hundred_thousand_times_leaves_nothing() -> None
 class PolicyMachine(RuleBasedStateMachine):
     """The policy against a model that recounts everything from scratch."""
 
-    IPS = ("203.0.113.1", "::ffff:203.0.113.1", "203.0.113.2", "2001:db8:1:1::1", "2001:db8:1:2::1", "127.0.0.1")
+    IPS = (
+        "203.0.113.1",
+        "::ffff:203.0.113.1",
+        "203.0.113.2",
+        "2001:db8:1:1::1",
+        "2001:db8:1:2::1",
+        "127.0.0.1",
+    )
     LIMITS = RelayLimits(
         max_reservations=5,
         max_reservations_per_ip=2,

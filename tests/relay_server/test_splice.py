@@ -138,7 +138,8 @@ async def test_a_reader_that_stops_stops_its_sender_only() -> None:
     sender = asyncio.ensure_future(circuit.source.write(bytes(10 * SPLICE_CHUNK)))
     for _ in range(200):
         await asyncio.sleep(0)
-    # One chunk is on its way in the relay; beyond that the target has a window, and the rest waits at the sender.
+    # One chunk is on its way in the relay; beyond that the target has a window, and the rest waits at the
+    # sender.
     assert circuit.target.received <= 2 * SPLICE_CHUNK
     assert not sender.done()
     await circuit.target.write(b"still talking")

@@ -17,7 +17,9 @@ COOKIE = bytes.fromhex("2112a442")
 TRANSACTION = bytes.fromhex("b7e7a701bc34d686fa87dfae")
 
 
-def request(attributes: bytes = b"", *, kind: int = 1, cookie: bytes = COOKIE, length: int | None = None) -> bytes:
+def request(
+    attributes: bytes = b"", *, kind: int = 1, cookie: bytes = COOKIE, length: int | None = None
+) -> bytes:
     size = len(attributes) if length is None else length
     return struct.pack("!HH", kind, size) + cookie + TRANSACTION + attributes
 
@@ -71,7 +73,9 @@ def test_the_address_can_be_read_back(
     "data",
     [
         pytest.param(request(attribute(0x8022, b"libwebrtc")), id="software"),
-        pytest.param(request(attribute(0x0006, b"user:name") + attribute(0x0008, bytes(20))), id="credentials"),
+        pytest.param(
+            request(attribute(0x0006, b"user:name") + attribute(0x0008, bytes(20))), id="credentials"
+        ),
         pytest.param(request(attribute(0xC057, bytes(4))), id="unknown but optional"),
         pytest.param(fingerprinted(), id="fingerprint"),
         pytest.param(fingerprinted(attribute(0x8022, b"x")), id="software and fingerprint"),
@@ -187,5 +191,3 @@ async def test_a_taken_port_is_an_error() -> None:
         await StunServer.open("127.0.0.1", server.port, SystemClock())
     server.close()
     await asyncio.sleep(0)
-
-

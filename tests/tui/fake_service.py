@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from p2pchat_core.chat.events import (
     ConnectionEvent,
@@ -20,6 +20,9 @@ from p2pchat_core.chat.events import (
 )
 from p2pchat_core.errors import AddressError, P2PChatError
 from p2pchat_core.net.steps import STEP_NAMES, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ME = "12D3KooW9wFiWFELqGJTbzEwtByXsPiHJdHB8n7Kin71VMYyERmC"
 BOB = "12D3KooWBZyVLJfQkofqLK4op9TPkHuUumCZt1ybQrPvNm7TVQV9"
@@ -171,7 +174,9 @@ def steps(peer: str, upto: int = 8, failed: str = "") -> list[StepEvent]:
     """The reports of steps 2 to `upto`; with `failed`, the last one failed so."""
     times = {2: 0.1, 3: 9.4, 4: 3.2, 5: 21.7, 6: 4.0, 7: 18.6, 8: 63.1}
     return [
-        StepEvent(peer, n, STEP_NAMES[Step(n)], times[n], not (failed and n == upto), failed if n == upto else "")
+        StepEvent(
+            peer, n, STEP_NAMES[Step(n)], times[n], not (failed and n == upto), failed if n == upto else ""
+        )
         for n in range(2, upto + 1)
     ]
 

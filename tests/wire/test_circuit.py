@@ -79,10 +79,11 @@ HOP: dict[str, HopReserve | HopConnect | HopStatus] = {
     "CONNECT to A (minimal, no addrs)": HopConnect(A),
     "CONNECT ok with limit 120 s / 128 KiB": HopStatus(Status.OK, limit=LIMIT),
     "CONNECT ok without limit": HopStatus(Status.OK),
-} | {
-    f"STATUS {status.name}": HopStatus(status)
-    for status in Status
-    if status not in (Status.OK, Status.UNUSED)
+    **{
+        f"STATUS {status.name}": HopStatus(status)
+        for status in Status
+        if status not in (Status.OK, Status.UNUSED)
+    },
 }
 STOP: dict[str, StopConnect | StopStatus] = {
     "CONNECT from B with limit 120 s / 128 KiB": StopConnect(B, LIMIT),

@@ -57,7 +57,19 @@ def test_what_leads_nowhere(text: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["a b", "user@host", "host:80", "ho?st", "ho#st", "a..b", "a" * 64, "ä.example", "a\r\nX: y", "[::1]", "x%y"],
+    [
+        "a b",
+        "user@host",
+        "host:80",
+        "ho?st",
+        "ho#st",
+        "a..b",
+        "a" * 64,
+        "ä.example",
+        "a\r\nX: y",
+        "[::1]",
+        "x%y",
+    ],
 )
 @pytest.mark.parametrize("form", ["name", "sni"])
 def test_names_that_could_mean_something_else_in_a_url(name: str, form: str) -> None:

@@ -34,9 +34,25 @@ class Action:
 
 
 ACTIONS: tuple[Action, ...] = (
-    Action("connect", "ctrl+o", "^O", "Connect", "Type or paste the address of a friend or of a relay.", True),
-    Action("copy_address", "ctrl+y", "^Y", "Copy my address", "Copy the address a friend needs to reach you.", True),
-    Action("toggle_connection", "f2", "F2", "Connection", "Show or hide the steps and paths of the connection.", True),
+    Action(
+        "connect", "ctrl+o", "^O", "Connect", "Type or paste the address of a friend or of a relay.", True
+    ),
+    Action(
+        "copy_address",
+        "ctrl+y",
+        "^Y",
+        "Copy my address",
+        "Copy the address a friend needs to reach you.",
+        True,
+    ),
+    Action(
+        "toggle_connection",
+        "f2",
+        "F2",
+        "Connection",
+        "Show or hide the steps and paths of the connection.",
+        True,
+    ),
     Action("help", "f1", "F1", "Help", "Explain the keys and the signs.", True),
     Action("next_conversation", "ctrl+n", "^N", "Next conversation", "Go to the next conversation."),
     Action("previous_conversation", "ctrl+b", "^B", "Previous conversation", "Go to the one before."),

@@ -16,10 +16,10 @@ from textual.message import Message
 
 from p2pchat_core import limits
 from p2pchat_core.errors import P2PChatError
-from p2pchat_tui.model import HistoryMessage
 
 if TYPE_CHECKING:
     from p2pchat_core.chat.events import Event
+    from p2pchat_tui.model import HistoryMessage
 
 __all__ = [
     "Bridge",
@@ -97,59 +97,53 @@ ServiceFactory = Callable[[], Awaitable[Service]]
 """Makes a service that is not started yet; it may take its time, so it is called after the first frame."""
 
 
+@dataclass
 class EventsArrived(Message):
     """Events of the service, in order. The handler calls `done`, and only then are more read."""
 
-    def __init__(self, events: Sequence[Event], done: Callable[[], None]) -> None:
-        super().__init__()
-        self.events = events
-        self.done = done
+    events: Sequence[Event]
+    done: Callable[[], None]
 
 
+@dataclass
 class ServiceFailed(Message):
     """The service could not start; `sentence` says why."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__()
-        self.sentence = sentence
+    sentence: str
 
 
+@dataclass
 class Dialed(Message):
     """`connect` succeeded."""
 
-    def __init__(self, address: str, result: DialResult) -> None:
-        super().__init__()
-        self.address = address
-        self.result = result
+    address: str
+    result: DialResult
 
 
+@dataclass
 class MessageStored(Message):
     """`send` succeeded."""
 
-    def __init__(self, peer: str, text: str, message_id: str) -> None:
-        super().__init__()
-        self.peer = peer
-        self.text = text
-        self.message_id = message_id
+    peer: str
+    text: str
+    message_id: str
 
 
+@dataclass
 class CommandFailed(Message):
     """A command failed. `command` is `connect`, `send` or `disconnect`; what it was about is in `subject`."""
 
-    def __init__(self, command: str, subject: str, sentence: str) -> None:
-        super().__init__()
-        self.command = command
-        self.subject = subject
-        self.sentence = sentence
+    command: str
+    subject: str
+    sentence: str
 
 
+@dataclass
 class HistoryLoaded(Message):
     """What was said with `peer` before, oldest first."""
 
-    def __init__(self, peer: str, messages: Sequence[HistoryMessage]) -> None:
-        super().__init__()
-        self.peer = peer
-        self.messages = messages
+    peer: str
+    messages: Sequence[HistoryMessage]
 
 
 @dataclass
@@ -157,9 +151,6 @@ class StatusRead(Message):
     """Round-trip times by peer, from time to time. A newer one replaces one that waits."""
 
     rtts: dict[str, float | None]
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def can_replace(self, message: Message) -> bool:
         """Tell Textual that only the newest matters."""
@@ -173,7 +164,9 @@ def sentence_of(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"The system refused: {error.strerror or error}."
     _log.error("unexpected error", exc_info=error)
-    return f"Something went wrong inside p2pchat ({type(error).__name__}). A log file (--log-file) tells more."
+    return (
+        f"Something went wrong inside p2pchat ({type(error).__name__}). A log file (--log-file) tells more."
+    )
 
 
 class Bridge:

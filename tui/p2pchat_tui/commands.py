@@ -32,7 +32,9 @@ class Commands(Provider):
                 yield Hit(score, matcher.highlight(title), run, help=about)
 
     def _entries(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
-        from p2pchat_tui.screens.main import MainScreen  # the screen knows the app, which knows these commands
+        from p2pchat_tui.screens.main import (
+            MainScreen,  # the screen knows the app, which knows these commands
+        )
 
         screen = self.screen
         if not isinstance(screen, MainScreen):

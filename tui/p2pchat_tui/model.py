@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +29,8 @@ from p2pchat_tui import log_lines
 from p2pchat_tui.log_lines import Delivery, LineKind, LogLine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from textual.content import Content
 
     from p2pchat_core.clock import Clock
@@ -206,7 +207,11 @@ class ChatModel:
                 self.select(event.peer)
             return
         if conversation.paths.pop(event.path, None) is not None:
-            kind = "The direct connection" if event.path is PathKind.DIRECT else "The connection through the relay"
+            kind = (
+                "The direct connection"
+                if event.path is PathKind.DIRECT
+                else "The connection through the relay"
+            )
             self.say(f"{kind} ended. {event.reason}".rstrip(), event.peer)
         if not conversation.connected:
             conversation.rtt_ms = None
@@ -387,7 +392,12 @@ class ChatModel:
                 del conversation.known[old]
 
     def _add(
-        self, conversation: Conversation | None, kind: LineKind, body: Content, *, delivery: Delivery | None = None
+        self,
+        conversation: Conversation | None,
+        kind: LineKind,
+        body: Content,
+        *,
+        delivery: Delivery | None = None,
     ) -> LogLine:
         self._serial += 1
         line = LogLine(self._serial, kind, self.clock.time(), body, delivery)

@@ -45,7 +45,9 @@ _ZWNJ, _ZWJ = "\u200c", "\u200d"
 _INVISIBLE: Final = frozenset("\u00ad\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060\u2800\u3164\ufeff\uffa0")
 """Characters that take no room or look like a space, whatever their category says."""
 _NEWLINES: Final = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
-_REMOVED_FROM_INPUT: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_REMOVED_FROM_INPUT: Final = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 _LIMIT: Final = {
     Kind.NAME: limits.SCREEN_NAME_CELLS * 8,
     Kind.ADDRESS: limits.MAX_MULTIADDR_TEXT,

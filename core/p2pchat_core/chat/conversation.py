@@ -48,7 +48,7 @@ _MAX_REPAIRS: Final = 5
 
 
 class Conversation:
-    """One peer's messages in both directions. `close` ends its streams and tasks.
+    """One peer's messages in both directions.
 
     Messages of ours go out in the order they were stored, one at a time, each once it is stored and there is a path.
     """
@@ -148,10 +148,9 @@ class Conversation:
         self._be_hopeful()
 
     async def close(self) -> None:
-        """End every stream in good order and every task. Never raises."""
+        """End every task. The streams are left to their connections, which end next. Never raises."""
         self._closed = True
         await self._tasks.close()
-        await asyncio.gather(*(stream.close() for stream in self._streams))
         self._streams.clear()
 
     # --- speaking -------------------------------------------------------------------------------------------------

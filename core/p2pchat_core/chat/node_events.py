@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from p2pchat_core.chat.event_hub import EventHub
-    from p2pchat_core.identity.peer_id import PeerId
     from p2pchat_core.multiformats.multiaddr import Multiaddr
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.relay_client import RelayInfo

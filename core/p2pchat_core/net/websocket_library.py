@@ -204,6 +204,8 @@ async def connect_websocket(
             happy_eyeballs_delay=0.25,
             **options,
         )
+    except OSError:
+        raise  # before ValueError, which ssl.SSLCertVerificationError is as well
     except InvalidStatus as error:
         status = error.response.status_code
         raise DialError(

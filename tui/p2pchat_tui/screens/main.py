@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
@@ -27,6 +26,7 @@ from p2pchat_tui.widgets.title_bar import TitleBar
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
+    from textual.binding import BindingType
     from textual.worker import Worker
 
     from p2pchat_core.clock import Clock
@@ -47,10 +47,16 @@ class MainScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings())
     AUTO_FOCUS = "#address-input"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (72, "-medium"), (112, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+        (0, "-narrow"),
+        (72, "-medium"),
+        (112, "-wide"),
+    ]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-short"), (34, "-tall")]
 
-    def __init__(self, factory: to.ServiceFactory, clock: Clock, *, name: str = "", connect: str = "") -> None:
+    def __init__(
+        self, factory: to.ServiceFactory, clock: Clock, *, name: str = "", connect: str = ""
+    ) -> None:
         super().__init__()
         self.model = ChatModel(clock)
         self.bridge = to.Bridge(factory, self.post_message)
@@ -181,7 +187,8 @@ class MainScreen(Screen[None]):
         elif size > limits.CHAT_MAX_TEXT:
             field.failed()
             self.model.fail(
-                f"The message has {size} bytes and {limits.CHAT_MAX_TEXT} is the limit. Send it in parts.", current.peer
+                f"The message has {size} bytes and {limits.CHAT_MAX_TEXT} is the limit. Send it in parts.",
+                current.peer,
             )
             self._changed(to_end=True)
         else:

@@ -119,7 +119,9 @@ def timeline(steps: Mapping[int, StepEvent], busy: bool, width: int) -> Content:
         room = max(1, width - 4 - cell_len(label))
         took = took.rjust(min(room, width)) if len(took) < room else " " + took
         lines.append(
-            Content.assemble((str(number), "$text-muted"), " ", (sign, style), " ", (label, label_style), (took, style))
+            Content.assemble(
+                (str(number), "$text-muted"), " ", (sign, style), " ", (label, label_style), (took, style)
+            )
         )
         if report is not None and not report.ok and report.detail:
             lines.append(Content.assemble("    ", safe_text(report.detail, Kind.SENTENCE, "$text-error")))
@@ -135,7 +137,9 @@ def _path(conversation: Conversation | None, dialing: bool) -> Content:
     assert conversation is not None
     event = conversation.paths[path]
     if path is PathKind.DIRECT:
-        lines = [Content.assemble((f"{sign} direct", f"bold {style}"), (", no relay between you", "$text-muted"))]
+        lines = [
+            Content.assemble((f"{sign} direct", f"bold {style}"), (", no relay between you", "$text-muted"))
+        ]
     else:
         kind = "through the relay, limited" if event.limited else "through the relay"
         lines = [Content.assemble((f"{sign} relayed", f"bold {style}"), (f", {kind}", "$text-muted"))]
@@ -143,7 +147,9 @@ def _path(conversation: Conversation | None, dialing: bool) -> Content:
         why = "direct did not work" if failure else "direct connection is being tried"
         lines.append(Content.styled(f"  why: {why}", "$text-muted"))
     if conversation.rtt_ms is not None:
-        lines.append(_field("RTT ", Content.styled(f"{format_ms(conversation.rtt_ms)} ms", "bold $foreground")))
+        lines.append(
+            _field("RTT ", Content.styled(f"{format_ms(conversation.rtt_ms)} ms", "bold $foreground"))
+        )
     lines.append(_field("with ", safe_text(relay_label(event.remote_address), Kind.ADDRESS)))
     return Content("\n").join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.containers import ScrollableContainer
@@ -33,12 +34,11 @@ def path_sign(path: PathKind | None) -> tuple[str, str]:
 class ConversationItem(Static):
     """One conversation."""
 
+    @dataclass
     class Chosen(Message):
         """The user wants to see the conversation with `peer`."""
 
-        def __init__(self, peer: str) -> None:
-            super().__init__()
-            self.peer = peer
+        peer: str
 
     ALLOW_SELECT = False
 

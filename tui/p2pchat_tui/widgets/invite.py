@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -27,12 +28,11 @@ __all__ = ["AddressCard", "AddressInput", "AddressLine", "ConnectField", "Invite
 class AddressLine(Static):
     """One complete address. Wrapping adds no spaces, so selecting it with the mouse gives it whole."""
 
+    @dataclass
     class Clicked(Message):
         """The user wants this address copied."""
 
-        def __init__(self, address: str) -> None:
-            super().__init__()
-            self.address = address
+        address: str
 
     def __init__(self, address: str) -> None:
         super().__init__(safe_text(address, Kind.ADDRESS))
@@ -76,10 +76,14 @@ class AddressCard(VerticalScroll, can_focus=False):
 
 def _why_no_address(relays: Collection[RelayEvent], trouble: bool) -> Content:
     if trouble:
-        return Content.styled("There is no address: p2pchat could not start. The log below says why.", "$text-error")
+        return Content.styled(
+            "There is no address: p2pchat could not start. The log below says why.", "$text-error"
+        )
     if any(relay.state in (RelayState.LOST, RelayState.REFUSED) for relay in relays):
         labels = ", ".join(relay_label(relay.address) for relay in relays)
-        return Content.styled(f"No relay can be reached now ({labels}). p2pchat keeps trying.", "$text-warning")
+        return Content.styled(
+            f"No relay can be reached now ({labels}). p2pchat keeps trying.", "$text-warning"
+        )
     if relays:
         return Content.styled("Reserving a slot on the relay…", "$text-muted")
     return Content.styled("Starting…", "$text-muted")
@@ -103,12 +107,11 @@ class ConnectField(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", show=False)]
 
+    @dataclass
     class Submitted(Message):
         """The user wants `address` dialled."""
 
-        def __init__(self, address: str) -> None:
-            super().__init__()
-            self.address = address
+        address: str
 
     class Left(Message):
         """The user wants to go back to the conversation, or give up the dial."""

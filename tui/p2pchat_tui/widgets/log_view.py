@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import bisect
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style as RichStyle
@@ -19,6 +18,9 @@ from textual.style import Style
 from textual.visual import RenderOptions
 
 from p2pchat_tui.log_lines import LineKind, LogLine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["LogView"]
 
@@ -53,7 +55,7 @@ class LogView(ScrollView, can_focus=True):
     DEFAULT_CLASSES = "pane"
     ALLOW_SELECT: ClassVar[bool] = True
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._lines: Sequence[LogLine] = ()
         self._entries: list[_Entry] = []
@@ -112,11 +114,20 @@ class LogView(ScrollView, can_focus=True):
                 rows, logical = self._place(before, (today, line.serial), None, today, width, rows, logical)
             day = today
             key = (line.serial, line.delivery)
-            rows, logical = self._place(before, key, line, time.strftime("%H:%M", moment), width, rows, logical)
+            rows, logical = self._place(
+                before, key, line, time.strftime("%H:%M", moment), width, rows, logical
+            )
         self.virtual_size = Size(width, rows)
 
     def _place(
-        self, before: dict[object, _Entry], key: object, line: LogLine | None, label: str, width: int, rows: int, logical: int
+        self,
+        before: dict[object, _Entry],
+        key: object,
+        line: LogLine | None,
+        label: str,
+        width: int,
+        rows: int,
+        logical: int,
     ) -> tuple[int, int]:
         entry = before.get(key) or self._wrap(line, label, width)
         self._wrapped[key] = entry
@@ -125,7 +136,9 @@ class LogView(ScrollView, can_focus=True):
         self._bases.append(logical)
         return rows + len(entry.strips), logical + entry.logical
 
-    def _wrap(self, line: LogLine | None, label: str, width: int, selection: Selection | None = None) -> _Entry:
+    def _wrap(
+        self, line: LogLine | None, label: str, width: int, selection: Selection | None = None
+    ) -> _Entry:
         if line is None:
             gutter, body, indent = Content(""), Content.styled(f"── {label} ──", "$text-muted"), 0
         else:

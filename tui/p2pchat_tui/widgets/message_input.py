@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -27,15 +28,16 @@ class MessageInput(TextArea):
         Binding("ctrl+j,alt+enter,shift+enter", "new_line", "New line", show=False, priority=True),
     ]
 
+    @dataclass
     class Submitted(Message):
         """The user wants `text` sent."""
 
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+        text: str
 
     def __init__(self) -> None:
-        super().__init__(id="message-input", compact=True, soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
+        super().__init__(
+            id="message-input", compact=True, soft_wrap=True, show_line_numbers=False, tab_behavior="focus"
+        )
         self.add_class("pane")
         self.highlight_cursor_line = False
         self._in_flight: str | None = None
@@ -48,7 +50,9 @@ class MessageInput(TextArea):
             self.placeholder = Content("Connect to somebody first: ^O")
         else:
             self.border_title = Content(f"Message to {short_peer(peer)}")
-            self.placeholder = Content("Write a message") if connected else Content("Not connected at the moment")
+            self.placeholder = (
+                Content("Write a message") if connected else Content("Not connected at the moment")
+            )
 
     def sent(self, text: str) -> None:
         """`text` is stored: the field may forget it."""

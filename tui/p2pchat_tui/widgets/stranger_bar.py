@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.containers import Horizontal
@@ -24,12 +25,11 @@ __all__ = ["StrangerBar"]
 class StrangerBar(Horizontal):
     """One line with two buttons, there only while somebody waits."""
 
+    @dataclass
     class Decided(Message):
         """The user pressed one of the buttons."""
 
-        def __init__(self, accepted: bool) -> None:
-            super().__init__()
-            self.accepted = accepted
+        accepted: bool
 
     def __init__(self) -> None:
         super().__init__(id="stranger-bar")

@@ -30,6 +30,7 @@ from p2pchat_core.limits import (
     RTC_OPENS_PER_SECOND,
     SCTP_MAX_AHEAD,
     SCTP_MAX_GAPS,
+    SCTP_MAX_STREAMS,
     SCTP_WINDOW,
     SCTP_WINDOW_SLACK,
 )

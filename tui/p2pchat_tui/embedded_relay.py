@@ -1,0 +1,70 @@
+"""The relay that p2pchat runs for itself when it knows no other, so that a first start needs no set-up."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import TYPE_CHECKING, Final
+
+from p2pchat_relay.errors import RelayStartError
+from p2pchat_relay.server import RelayConfig, RelayServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["EmbeddedRelay"]
+
+logger = logging.getLogger(__name__)
+
+_LOOPBACK: Final = "127.0.0.1"
+_EVERYWHERE: Final = "0.0.0.0"
+_MAX_RESERVATIONS: Final = 128
+
+
+class EmbeddedRelay:
+    """A relay in this process. It keeps its identity and port, so addresses given out stay good after a restart.
+
+    Attributes:
+        address: where we reserve; on this machine, always.
+    """
+
+    def __init__(self, server: RelayServer) -> None:
+        """Not called directly: see `start`."""
+        self._server = server
+        # Loopback first: our own way to it must not depend on the network we are in.
+        self.address = str(server.addresses[0])
+
+    @classmethod
+    async def start(cls, data_dir: Path, *, lan: bool = False) -> EmbeddedRelay:
+        """Start it with its state in ``data_dir/relay``; with `lan`, others on the local network can use it.
+
+        Raises:
+            RelayStartError: nothing could be bound, or another program uses the directory.
+            IdentityError: its key file is damaged or readable by others.
+        """
+        host = _EVERYWHERE if lan else _LOOPBACK
+        folder = data_dir / "relay"
+        try:
+            return cls(await RelayServer.start(_config(folder, host, 0)))
+        except RelayStartError as error:
+            # Most likely its port was taken while we were away. Another one is better than none; next time the old
+            # one is tried first again.
+            logger.warning("%s", error)
+        return cls(await RelayServer.start(_config(folder, host, _free_port(host))))
+
+    async def stop(self) -> None:
+        """End it with every circuit through it. Never raises."""
+        await self._server.stop()
+
+
+def _config(folder: Path, host: str, port: int) -> RelayConfig:
+    return RelayConfig(
+        data_dir=folder, listen=(f"/ip4/{host}/tcp/{port}/ws",), max_reservations=_MAX_RESERVATIONS
+    )
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
