@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         level=options.log_level.upper(),
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
     )
+    _allow_open_files()
     try:
         asyncio.run(_run(_config(options)))
     except ConfigError as error:
@@ -100,6 +102,15 @@ def _config(options: argparse.Namespace) -> RelayConfig:
         circuit_bytes=options.circuit_bytes,
         stun=not options.no_stun,
     )
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.OPEN_FILES if hard == resource.RLIM_INFINITY else min(limits.OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Without it the relay works, only for fewer at once.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _default_data_dir() -> Path:

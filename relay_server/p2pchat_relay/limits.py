@@ -15,6 +15,7 @@ __all__ = [
     "HOP_STREAMS_PER_CONNECTION",
     "MAX_COUNT_DIGITS",
     "MAX_RESERVATIONS",
+    "OPEN_FILES",
     "SHUTDOWN_TIMEOUT",
     "SPLICE_CHUNK",
     "STUN_BURST",
@@ -34,6 +35,8 @@ CIRCUIT_SECONDS: Final = 1800
 path."""
 CIRCUIT_BYTES: Final = 16 * 1024 * 1024
 """A circuit is cut when either direction has carried more; 0 means never (go and js: 131,072)."""
+OPEN_FILES: Final = 8192
+"""What the command raises its soft limit of open files to, as far as it may: one for each connection."""
 MAX_COUNT_DIGITS: Final = 15
 """Of a number given as an option; more is a mistake, and int() takes long over millions."""
 

@@ -147,7 +147,7 @@ class RelayServer:
         return [address / me for address in dict.fromkeys(bare)]
 
     async def stop(self) -> None:
-        """End every circuit and connection, within `limits.SHUTDOWN_TIMEOUT`. Calling it again does
+        """End all circuits and connections within `limits.SHUTDOWN_TIMEOUT`. Calling it again does
         nothing."""
         if self._stopped:
             return

@@ -124,6 +124,17 @@ def test_not_an_envelope(data: bytes) -> None:
         open_voucher(data)
 
 
+def test_oversized_envelopes_are_refused_unread() -> None:
+    data = bytes.fromhex(PEER_RECORD["envelope"])
+    field = b"\x32" + length_prefixed(
+        bytes(IDENTIFY_MAX_MESSAGE - len(data) - 3)
+    )  # an unknown field to fill it up
+    assert len(data + field) == IDENTIFY_MAX_MESSAGE
+    assert open_peer_record(data + field)[1].peer_id == PEER.peer_id
+    with pytest.raises(RemoteProtocolError, match="too large"):
+        open_peer_record(data + field + b"\x38\x00")
+
+
 def test_unknown_addresses_are_left_out_and_their_number_is_bounded() -> None:
     info = records_pb2.PeerRecord.AddressInfo
     known = Multiaddr.parse("/ip4/192.0.2.7/tcp/1")

@@ -16,6 +16,11 @@ SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD036
 KEYS = {vector["name"]: bytes.fromhex(vector["private_protobuf"]) for vector in vectors("keys")}
 PUBLIC_KEYS = {vector["name"]: bytes.fromhex(vector["public_protobuf"]) for vector in vectors("keys")}
 SEED = bytes(range(32))
+UNCOMPRESSED = (
+    ec.derive_private_key(7, ec.SECP256K1())
+    .public_key()
+    .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+)
 
 
 def protobuf(key_type: int, data: bytes) -> bytes:
@@ -122,7 +127,7 @@ def test_field_order_and_unknown_fields_do_not_change_the_id() -> None:
         protobuf(1, b""),
         protobuf(0, SEED),
         protobuf(2, b"\x02" + b"\xff" * 32),  # not on the curve
-        protobuf(2, b"\x04" + bytes(64)),
+        protobuf(2, UNCOMPRESSED),
         protobuf(2, b"\x00"),
         protobuf(3, SEED),
         PUBLIC_KEYS["spec rsa 4096"] + b"\x12\x00",  # the last one counts

@@ -24,7 +24,7 @@ def nothing() -> list[str]:
 async def test_both_sides_agree(max_read: int | None) -> None:
     left, right = memory_pair(max_read=max_read)
     both = (select_one(left, ["/a", "/b"]), answer(right, {"/b", "/c"}.__contains__, nothing))
-    assert await asyncio.gather(*both) == ["/b", "/b"]
+    assert list(await asyncio.gather(*both)) == ["/b", "/b"]
     await left.write(b"after")
     assert await right.read_exactly(5) == b"after"
 

@@ -181,11 +181,11 @@ async def test_no_compression_in_either_direction() -> None:
     async with serve(lambda peer: peer.wait_closed(), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         stream = await dial_websocket(Multiaddr.parse(f"/ip4/127.0.0.1/tcp/{port}/ws"))
-        (peer,) = server.connections
-        assert peer.request is not None
-        assert peer.request.path == "/"
-        assert "Sec-WebSocket-Extensions" not in peer.request.headers
-        assert "Sec-WebSocket-Protocol" not in peer.request.headers
+        (caller,) = server.connections
+        assert caller.request is not None
+        assert caller.request.path == "/"
+        assert "Sec-WebSocket-Extensions" not in caller.request.headers
+        assert "Sec-WebSocket-Protocol" not in caller.request.headers
         await stream.close()
 
 
@@ -568,13 +568,13 @@ async def test_tls_failures(form: str, sentence: str, tls: tuple[ssl.SSLContext,
 async def test_wrong_name_in_the_certificate(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     async with listening(address=WSS, ssl_context=tls[0]) as (address, _):
         text = f"/ip4/127.0.0.1/tcp/{address.value('tcp')}/tls/sni/other.example/ws"
-        with pytest.raises(DialError, match="not to be trusted: .*other.example"):
+        with pytest.raises(DialError, match=r"not to be trusted: .*other\.example"):
             await dial_websocket(Multiaddr.parse(text), ssl_context=tls[1])
 
 
 async def test_tls_to_a_plain_port() -> None:
     async with listening() as (address, _):
-        with pytest.raises(DialError, match="TLS|cut the connection"):
+        with pytest.raises(DialError, match=r"TLS|cut the connection"):
             await dial_websocket(Multiaddr.parse(f"/ip4/127.0.0.1/tcp/{address.value('tcp')}/tls/ws"))
 
 

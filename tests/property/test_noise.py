@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from itertools import pairwise
 
@@ -21,8 +22,10 @@ places = st.lists(st.integers(min_value=0), max_size=5)
 
 def make(initiator: bool) -> NoiseHandshake:
     identity, number = (ALICE, 1) if initiator else (BOB, 3)
-    keys = {"static_key": bytes([number]) * 32, "ephemeral_key": bytes([number + 1]) * 32}
-    return NoiseHandshake(initiator=initiator, identity=identity, expected=None, **keys)
+    static, ephemeral = bytes([number]) * 32, bytes([number + 1]) * 32
+    return NoiseHandshake(
+        initiator=initiator, identity=identity, static_key=static, ephemeral_key=ephemeral, expected=None
+    )
 
 
 @functools.cache
@@ -66,11 +69,9 @@ def test_no_changed_frame_is_accepted(text: bytes, index: int, mask: int, where:
     sender, receiver = sessions()
     wire = bytearray(sender.encrypt(text))
     wire[index % len(wire)] ^= mask
-    try:
+    with contextlib.suppress(RemoteProtocolError):
         for piece in cut(bytes(wire), where):
             receiver.receive_data(piece)
-    except RemoteProtocolError:
-        pass
     assert receiver.take_plaintext() == b""
 
 
@@ -81,11 +82,9 @@ def test_no_changed_handshake_is_completed(initiator: bool, index: int, mask: in
     first, second, third = messages()
     script = bytearray(second if initiator else first + third)
     script[index % len(script)] ^= mask
-    try:
+    with contextlib.suppress(*EXPECTED):
         for piece in cut(bytes(script), where):
             machine.receive_data(piece)
-    except EXPECTED:
-        pass
     assert not machine.complete
 
 
@@ -95,10 +94,8 @@ def test_no_changed_handshake_is_completed(initiator: bool, index: int, mask: in
 )
 def test_any_bytes_are_refused_or_waited_on(initiator: bool, data: bytes) -> None:
     machine = make(initiator)
-    try:
+    with contextlib.suppress(*EXPECTED):
         machine.receive_data(data)
-    except EXPECTED:
-        pass
     assert not machine.complete
 
 
@@ -106,10 +103,8 @@ def test_any_bytes_are_refused_or_waited_on(initiator: bool, data: bytes) -> Non
 @given(st.binary(max_size=300))
 def test_any_frame_is_refused_or_waited_on(data: bytes) -> None:
     _, receiver = sessions()
-    try:
+    with contextlib.suppress(RemoteProtocolError):
         receiver.receive_data(data)
-    except RemoteProtocolError:
-        pass
     assert receiver.take_plaintext() == b""
 
 

@@ -158,7 +158,7 @@ class FakeConnection:
             raise DialError("The peer speaks no STOP.")
         ours, theirs = self.inbound()
         self.opened.append(ours)
-        self.tasks.append(asyncio.ensure_future(self.on_stream(theirs)))  # type: ignore[arg-type]
+        self.tasks.append(asyncio.ensure_future(self.on_stream(theirs)))
         return ours
 
 

@@ -27,6 +27,7 @@ from p2pchat_relay.limits import RelayLimits
 from p2pchat_relay.policy import RelayPolicy
 from p2pchat_relay.splice import splice
 from tests.relay_server.fakes import FakeConnection, FakeHost, FakeStream, key
+from tests.support.hosts import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -388,8 +389,7 @@ async def test_the_source_leaving_while_the_target_is_called_leaves_nothing() ->
     await two.relay.reserve(two.target)
     stream = two.relay.open(two.source)
     await stream.write(encode(HopConnect(two.target.peer)))
-    while not two.calls:
-        await asyncio.sleep(0)
+    await eventually(lambda: two.calls)
     assert two.relay.policy.circuits == 1
     two.relay.tasks[-1].cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -87,7 +87,9 @@ def take_calls(host: Host) -> asyncio.Queue[Stream]:
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while True:
+            if condition():
+                return
             await asyncio.sleep(0.005)
 
 
@@ -202,9 +204,11 @@ async def test_identity_and_port_survive_a_restart(tmp_path: Path) -> None:
 async def test_a_kept_port_is_not_silently_changed(tmp_path: Path) -> None:
     async with relay(tmp_path) as server:
         port = port_of(server)
-    with closing(socket.create_server(("127.0.0.1", port))):
-        with pytest.raises(RelayStartError, match="Another program listens"):
-            await RelayServer.start(RelayConfig(data_dir=tmp_path, listen=(LOOPBACK,)))
+    with (
+        closing(socket.create_server(("127.0.0.1", port))),
+        pytest.raises(RelayStartError, match="Another program listens"),
+    ):
+        await RelayServer.start(RelayConfig(data_dir=tmp_path, listen=(LOOPBACK,)))
     async with relay(tmp_path) as server:
         assert port_of(server) == port
 

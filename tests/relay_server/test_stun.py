@@ -146,6 +146,7 @@ def test_one_source_gets_a_bounded_rate() -> None:
     assert answers("203.0.113.1", 1.0) == limits.STUN_RATE
     assert answers("2001:db8::1", 1.0) == limits.STUN_BURST
     assert answers("2001:db8::2", 1.0) == 0
+    assert answers("127.0.0.1", 1.0) == 199
 
 
 def test_everybody_together_gets_a_bounded_rate() -> None:

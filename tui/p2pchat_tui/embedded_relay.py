@@ -25,14 +25,15 @@ class EmbeddedRelay:
     """A relay in this process. It keeps its identity and port, so addresses given out stay good after a restart.
 
     Attributes:
-        address: where we reserve; on this machine, always.
+        address: where we reserve. Our first listening address is made of it, so with `lan` it is one that others
+            on the network can use.
     """
 
     def __init__(self, server: RelayServer) -> None:
         """Not called directly: see `start`."""
         self._server = server
-        # Loopback first: our own way to it must not depend on the network we are in.
-        self.address = str(server.addresses[0])
+        addresses = [str(address) for address in server.addresses]
+        self.address = next((text for text in addresses if not text.startswith("/ip4/127.")), addresses[0])
 
     @classmethod
     async def start(cls, data_dir: Path, *, lan: bool = False) -> EmbeddedRelay:

@@ -13,17 +13,14 @@
 from __future__ import annotations
 
 import enum
-import hashlib
-import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from p2pchat_core import limits
 from p2pchat_core.errors import IdentityError, LocalProtocolError, RemoteProtocolError
+from p2pchat_core.wire.noise_cipher import Cipher, SymmetricState
 from p2pchat_core.wire.noise_payload import decode_payload, encode_payload
 
 if TYPE_CHECKING:
@@ -35,8 +32,6 @@ __all__ = ["NOISE", "YAMUX", "NoiseHandshake", "NoiseResult", "NoiseSession"]
 NOISE: Final = "/noise"
 YAMUX: Final = "/yamux/1.0.0"
 
-# The name has exactly 32 bytes, so it is the first handshake hash as it stands (Noise, section 5.2).
-_PROTOCOL_NAME: Final = b"Noise_XX_25519_ChaChaPoly_SHA256"
 _KEY: Final = 32
 _TAG: Final = 16
 _LENGTH: Final = 2
@@ -57,77 +52,6 @@ class NoiseResult:
     remote_peer: PeerId
     muxer: str | None
     handshake_hash: bytes
-
-
-class _Cipher:
-    """One key and its counter: "the nonce is 32 bits of zeros followed by a little-endian 64-bit counter"."""
-
-    def __init__(self, key: bytes) -> None:
-        self._aead = ChaCha20Poly1305(key)
-        self._count = 0
-
-    def _nonce(self) -> bytes | None:
-        if self._count >= limits.NOISE_MAX_MESSAGES:
-            return None
-        nonce = self._count.to_bytes(12, "little")
-        self._count += 1
-        return nonce[8:] + nonce[:8]
-
-    def encrypt(self, plaintext: bytes | memoryview, associated: bytes = b"") -> bytes:
-        nonce = self._nonce()
-        if nonce is None:
-            raise LocalProtocolError(
-                "This connection has sent all that its key may encrypt; it has to be made anew."
-            )
-        return self._aead.encrypt(nonce, plaintext, associated)
-
-    def decrypt(self, ciphertext: bytes | memoryview, associated: bytes = b"") -> bytes:
-        nonce = self._nonce()
-        if nonce is None:
-            raise RemoteProtocolError("The peer sent more than one key may encrypt.")
-        try:
-            return self._aead.decrypt(nonce, ciphertext, associated)
-        except InvalidTag:
-            raise RemoteProtocolError(
-                "Data from the peer was damaged or forged: it could not be decrypted."
-            ) from None
-
-
-def _hkdf(chaining_key: bytes, material: bytes) -> tuple[bytes, bytes]:
-    temporary = hmac.digest(chaining_key, material, "sha256")
-    first = hmac.digest(temporary, b"\x01", "sha256")
-    return first, hmac.digest(temporary, first + b"\x02", "sha256")
-
-
-class _Symmetric:
-    """The hash of everything said, and the chain of keys (SymmetricState in the Noise specification)."""
-
-    def __init__(self, prologue: bytes) -> None:
-        self.hash = self._chaining_key = _PROTOCOL_NAME
-        self._cipher: _Cipher | None = None
-        self.mix_hash(prologue)
-
-    def mix_hash(self, data: bytes) -> None:
-        self.hash = hashlib.sha256(self.hash + data).digest()
-
-    def mix_key(self, material: bytes) -> None:
-        self._chaining_key, key = _hkdf(self._chaining_key, material)
-        self._cipher = _Cipher(key)
-
-    def encrypt(self, plaintext: bytes) -> bytes:
-        ciphertext = plaintext if self._cipher is None else self._cipher.encrypt(plaintext, self.hash)
-        self.mix_hash(ciphertext)
-        return ciphertext
-
-    def decrypt(self, ciphertext: bytes) -> bytes:
-        plaintext = ciphertext if self._cipher is None else self._cipher.decrypt(ciphertext, self.hash)
-        self.mix_hash(ciphertext)
-        return plaintext
-
-    def split(self) -> tuple[_Cipher, _Cipher]:
-        """Return the ciphers of the initiator and of the responder."""
-        first, second = _hkdf(self._chaining_key, b"")
-        return _Cipher(first), _Cipher(second)
 
 
 class _Step(enum.Enum):
@@ -181,12 +105,12 @@ class NoiseHandshake:
         self._ephemeral = X25519PrivateKey.from_private_bytes(ephemeral_key)
         self._expected = expected
         self._muxers = muxers
-        self._state = _Symmetric(prologue)
+        self._state = SymmetricState(prologue)
         self._remote_ephemeral = self._remote_static = b""
         self._buffer = bytearray()
         self._output = bytearray()
         self._remote: tuple[PublicKey, PeerId, str | None] | None = None
-        self._ciphers: tuple[_Cipher, _Cipher] | None = None
+        self._ciphers: tuple[Cipher, Cipher] | None = None
         self._step = _Step.READ_1
         if initiator:
             self._step = _Step.READ_2
@@ -350,7 +274,7 @@ def _public(key: X25519PrivateKey) -> bytes:
 class NoiseSession:
     """Encrypted frames in both directions: a length and at most `limits.NOISE_MAX_FRAME` bytes."""
 
-    def __init__(self, sending: _Cipher, receiving: _Cipher) -> None:
+    def __init__(self, sending: Cipher, receiving: Cipher) -> None:
         self._sending = sending
         self._receiving = receiving
         self._buffer = bytearray()

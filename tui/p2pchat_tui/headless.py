@@ -1,0 +1,257 @@
+"""``p2pchat headless``: the chat service for scripts, as JSON lines (version 1; see docs/headless.md).
+
+Each line of standard input is a command, each line of standard output a reply or an event. Commands run at the same
+time, so a slow ``connect`` does not hold up a ``ping``; replies carry the ``id`` of their command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import msgspec
+
+from p2pchat_core import limits
+from p2pchat_core.chat.events import (
+    ConnectionEvent,
+    ErrorEvent,
+    Event,
+    ListeningEvent,
+    MessageEvent,
+    ReadyEvent,
+    RelayEvent,
+    SentEvent,
+    StepEvent,
+)
+from p2pchat_core.chat.service import ChatService
+from p2pchat_core.errors import CommandError, ConnectionLostError, P2PChatError
+from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_tui.json_lines import LineSplitter, LineWriter, claim_stdout, read_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from p2pchat_core.chat.event_hub import EventStream
+    from p2pchat_tui.embedded_relay import EmbeddedRelay
+    from p2pchat_tui.options import Options
+
+__all__ = ["Session", "event_fields", "run"]
+
+logger = logging.getLogger(__name__)
+
+Fields = dict[str, Any]
+_NO_ID: Final = msgspec.Raw(b"null")
+
+
+class _Address(msgspec.Struct):
+    address: str
+
+
+class _Peer(msgspec.Struct):
+    peer: str
+
+
+class _PeerText(msgspec.Struct):
+    peer: str
+    text: str
+
+
+class _History(msgspec.Struct):
+    peer: str
+    limit: int = 100
+
+
+class _Nothing(msgspec.Struct):
+    pass
+
+
+class _BadLine(CommandError):
+    """A line that is not a JSON object."""
+
+    code = "bad_json"
+
+
+class _UnknownCommand(CommandError):
+    """There is no such command."""
+
+    code = "unknown_command"
+
+
+class Session:
+    """Runs commands and writes replies and events. `stopping` is set when it should end."""
+
+    def __init__(self, service: ChatService, write: Callable[[bytes], Awaitable[None]]) -> None:
+        self.stopping = asyncio.Event()
+        self._service = service
+        self._write = write
+        self._tasks = TaskOwner("headless commands")
+        self._running: set[asyncio.Task[Any]] = set()
+        self._slots = asyncio.Semaphore(limits.HEADLESS_MAX_COMMANDS)
+
+    async def write_events(self, events: EventStream) -> None:
+        """Write every event until the stream ends."""
+        async for event in events:
+            await self._send(event_fields(event))
+
+    async def read_commands(self, chunks: AsyncIterator[bytes]) -> None:
+        """Start every command until the input ends, then ask to stop."""
+        splitter = LineSplitter(limits.HEADLESS_MAX_LINE)
+        async for chunk in chunks:
+            for line in splitter.feed(chunk):
+                await self._start(line)
+        for line in splitter.finish():
+            await self._start(line)
+        self.stopping.set()
+
+    async def connect(self, address: str) -> None:
+        """Connect as ``--connect`` asks; failing is an event, for there is no command to reply to."""
+        try:
+            await self._service.connect(address)
+        except P2PChatError as error:
+            await self.write_error(error)
+
+    async def write_error(self, error: P2PChatError) -> None:
+        """Write an error event."""
+        await self._send(event_fields(ErrorEvent(error.code, _sentence(error))))
+
+    async def finish(self) -> None:
+        """Let commands under way end within `HEADLESS_QUIT_GRACE`, then break off the others; all get a reply."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=limits.HEADLESS_QUIT_GRACE)
+        await self._tasks.close()
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    async def _start(self, line: bytes | None) -> None:
+        if line is not None and not line.strip():
+            return
+        await self._slots.acquire()
+        task = self._tasks.spawn(self._run(line), "command")
+        if task is None:
+            self._slots.release()
+            return
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        self._slots.release()
+
+    async def _run(self, line: bytes | None) -> None:
+        command_id = _NO_ID
+        try:
+            command_id, name, line = _parse(line)
+            arguments, method = self._COMMANDS[name]
+            result = await method(self, _decode(line, arguments))
+        except P2PChatError as error:
+            reply: Fields = {"ok": False, "code": error.code, "error": _sentence(error)}
+        except asyncio.CancelledError:
+            lost = ConnectionLostError("The program ended before the command was done.")
+            await self._send({"id": command_id, "ok": False, "code": "stopping", "error": str(lost)})
+            raise
+        except Exception as error:
+            logger.exception("a command failed")
+            reply = {"ok": False, "code": "internal", "error": f"This is a defect in p2pchat: {error!r}."}
+        else:
+            reply = {"ok": True, **result}
+        await self._send({"id": command_id, **reply})
+
+    async def _connect(self, command: _Address) -> Fields:
+        return _fields(await self._service.connect(command.address))
+
+    async def _send_message(self, command: _PeerText) -> Fields:
+        return {"message_id": await self._service.send(command.peer, command.text)}
+
+    async def _echo(self, command: _PeerText) -> Fields:
+        return _fields(await self._service.echo(command.peer, command.text))
+
+    async def _ping(self, command: _Peer) -> Fields:
+        return {"rtt_ms": await self._service.ping(command.peer)}
+
+    async def _disconnect(self, command: _Peer) -> Fields:
+        await self._service.disconnect(command.peer)
+        return {}
+
+    async def _status(self, _command: _Nothing) -> Fields:
+        return _fields(self._service.status())
+
+    async def _history(self, command: _History) -> Fields:
+        if command.limit < 1:
+            raise CommandError("The limit of a history is at least 1.")
+        messages = await self._service.history(command.peer, command.limit)
+        return {"messages": [_fields(message) for message in messages]}
+
+    async def _quit(self, _command: _Nothing) -> Fields:
+        self.stopping.set()
+        return {}
+
+    _COMMANDS: ClassVar[Mapping[str, tuple[type[Any], Callable[[Session, Any], Awaitable[Fields]]]]] = {
+        "connect": (_Address, _connect),
+        "send": (_PeerText, _send_message),
+        "echo": (_PeerText, _echo),
+        "ping": (_Peer, _ping),
+        "disconnect": (_Peer, _disconnect),
+        "status": (_Nothing, _status),
+        "history": (_History, _history),
+        "quit": (_Nothing, _quit),
+    }
+
+    async def _send(self, fields: Fields) -> None:
+        await self._write(_encode(fields))
+
+
+def event_fields(event: Event) -> Fields:
+    """Return the JSON object of an event."""
+    match event:
+        case ReadyEvent():
+            name = "ready"
+        case ListeningEvent():
+            name = "listening"
+        case RelayEvent():
+            name = "relay"
+        case StepEvent():
+            name = "step"
+        case ConnectionEvent():
+            name = "connection"
+        case MessageEvent():
+            name = "message"
+        case SentEvent():
+            name = "delivered" if event.delivered else "sent"
+            return {"event": name, "peer": event.peer, "message_id": event.message_id}
+        case ErrorEvent():
+            name = "error"
+    return {"event": name, **_fields(event)}
+
+
+def _fields(value: object) -> Fields:
+    fields: Fields = msgspec.to_builtins(value)
+    return fields
+
+
+def _encode(fields: Fields) -> bytes:
+    try:
+        return msgspec.json.encode(fields) + b"\n"
+    except UnicodeEncodeError:
+        # A name from the file system, say, may hold half a surrogate pair, which only an escape can carry.
+        plain = {key: msgspec.json.decode(v) if isinstance(v, msgspec.Raw) else v for key, v in fields.items()}
+        return json.dumps(plain).encode() + b"\n"
+
+
+def _parse(line: bytes | None) -> tuple[msgspec.Raw, str, bytes]:
+    """Return the id and the name of a command, and the line that holds the rest.
+
+    Raises:
+        CommandError: the line is too long, not a JSON object, or names no command there is.
+    """
+    if line is None:
+        raise _BadLine(f"The line is longer than {limits.HEADLESS_MAX_LINE} bytes.")
+    try:
+        line.decode()
+        members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _BadLine(f"The line is not a JSON object: {error}.") from None
+    ...
