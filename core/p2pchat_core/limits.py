@@ -239,6 +239,8 @@ CHAT_RETRY_MAX: Final = 30.0
 CHAT_MAX_CONVERSATIONS: Final = 1000
 CHAT_MAX_KNOWN_PEERS: Final = 10_000
 """Peers of which we know in memory that they were once connected."""
+WARM_UP_DELAY: Final = 1.0
+"""How long loading WebRTC waits for us to be reachable, so that start-up comes first."""
 CONNECT_TIMEOUT: Final = 45.0
 """A whole connect command: dial, circuit and direct connection have their own, shorter ones."""
 RELAY_CONNECT_TIMEOUT: Final = 15.0
@@ -259,6 +261,8 @@ SCREEN_LOG_LINES: Final = 1000
 """Lines kept on the screen for each conversation; older ones are in the history."""
 SCREEN_HISTORY: Final = 200
 """Stored messages shown when a conversation is opened."""
+SCREEN_PAST: Final = 50
+"""Earlier conversations listed at the start."""
 SCREEN_STRANGERS: Final = 50
 """Peers waiting to be accepted; more are turned away."""
 SCREEN_HELD_MESSAGES: Final = 100

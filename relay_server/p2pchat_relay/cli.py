@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from p2pchat_core import __version__
 from p2pchat_core.errors import ConfigError, P2PChatError
 from p2pchat_relay import limits
 
@@ -162,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         default=limits.CIRCUIT_BYTES,
         help="cut a circuit that carried more than this in one direction, 0 for never (default: %(default)s)",
     )
+    add("--version", action="version", version=f"{_PROGRAM} {__version__}")
     add("--no-stun", action="store_true", help="do not answer STUN on UDP")
     add("--log-level", choices=_LOG_LEVELS, default="info", help="(default: %(default)s)")
     return parser

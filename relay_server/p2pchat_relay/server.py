@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
+from p2pchat_core import __version__
 from p2pchat_core.clock import SystemClock
 from p2pchat_core.errors import AddressError, ConfigError
 from p2pchat_core.identity.keystore import load_or_create_identity
@@ -96,7 +96,7 @@ class RelayServer:
         self._stun: list[StunServer] = []
         self._stopped = False
         HopHandler(host, policy, lambda: self.addresses).register()
-        IdentifyService(host, _agent(), lambda: self.addresses)
+        IdentifyService(host, f"p2pchat-relay/{__version__}", lambda: self.addresses)
         serve_ping(host)
 
     @classmethod
@@ -201,13 +201,6 @@ class RelayServer:
             logger.warning("STUN is not answered: UDP port %d cannot be used (%s)", port, error.strerror)
         else:
             logger.info("answering STUN on UDP port %d", port)
-
-
-def _agent() -> str:
-    try:
-        return f"p2pchat-relay/{metadata.version('p2pchat')}"
-    except metadata.PackageNotFoundError:
-        return "p2pchat-relay"
 
 
 def _listens(config: RelayConfig) -> list[_Listen]:

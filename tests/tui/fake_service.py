@@ -166,6 +166,9 @@ class FakeService:
         self.asked.append(("history", peer))
         return self.past.get(peer, [])[-limit:]
 
+    def peers(self) -> list[str]:
+        return list(self.past)
+
     def status(self) -> FakeStatus:
         return FakeStatus(self.rtts)
 

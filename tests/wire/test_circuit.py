@@ -321,3 +321,8 @@ def test_limit_is_about_presence() -> None:
     assert decode_hop(bytes.fromhex("080222002864")) == HopStatus(Status.OK, limit=Limit())
     assert decode_hop(bytes.fromhex("080222040800100028") + b"\x64") == HopStatus(Status.OK, limit=Limit())
     assert encode(HopStatus(Status.OK)) == bytes.fromhex("0408022864")
+
+
+def test_servers_have_nothing_to_say_first() -> None:
+    assert HopServerExchange().take_output() == b""
+    assert StopServer().take_output() == b""

@@ -10,16 +10,17 @@ from textual.app import App
 from p2pchat_core.clock import Clock, SystemClock
 from p2pchat_tui.commands import Commands
 from p2pchat_tui.screens.main import MainScreen
+from p2pchat_tui.startup import Startup
 from p2pchat_tui.themes import DARK, LIGHT
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Callable
 
     from textual.command import Provider
     from textual.screen import Screen
 
     from p2pchat_tui.bridge import ServiceFactory
+    from p2pchat_tui.options import Options
 
 __all__ = ["P2PChatApp", "run"]
 
@@ -34,6 +35,7 @@ class P2PChatApp(App[None]):
     """
 
     TITLE = "p2pchat"
+    COMMAND_PALETTE_DISPLAY = "^P"
     CSS_PATH = "p2pchat.tcss"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Commands}
 
@@ -51,7 +53,7 @@ class P2PChatApp(App[None]):
         return self.main
 
 
-def run(options: Namespace) -> int:
+def run(options: Options) -> int:
     """Run the terminal program until the user leaves it.
 
     Args:
@@ -60,15 +62,15 @@ def run(options: Namespace) -> int:
     Returns:
         The exit status.
     """
-    from p2pchat_tui.startup import service_factory
-
-    app = P2PChatApp(service_factory(options), name=options.name or "", connect=options.connect or "")
+    startup = Startup(options)
+    app = P2PChatApp(startup.factory, name=options.name, connect=options.connect or "")
 
     async def main() -> None:
         try:
             await app.run_async()
         finally:
             await app.main.bridge.stop()
+            await startup.stop()
 
     asyncio.run(main())
     return app.return_code or 0

@@ -90,6 +90,7 @@ class Service(Protocol):
     async def send(self, peer: str, text: str) -> str: ...
     async def disconnect(self, peer: str) -> None: ...
     async def history(self, peer: str, limit: int = 100) -> Sequence[HistoryMessage]: ...
+    def peers(self) -> Sequence[str]: ...
     def status(self) -> ServiceStatus: ...
 
 
@@ -192,6 +193,8 @@ class Bridge:
                 reader = group.create_task(self._read(events))
                 await service.start()
                 poller = group.create_task(self._poll(service))
+                for peer in service.peers()[-limits.SCREEN_PAST :]:
+                    await self.load_history(peer)
                 await reader
                 poller.cancel()
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
@@ -44,7 +45,7 @@ class Commands(Provider):
                 yield f"{action.label}  ({action.shown})", action.about, self._runner(action.name)
         for conversation in screen.model.accepted:
             peer = conversation.peer
-            yield f"Talk to {short_peer(peer)}", "Show this conversation.", lambda p=peer: screen.show_peer(p)
+            yield f"Talk to {short_peer(peer)}", "Show this conversation.", partial(screen.show_peer, peer)
 
     def _runner(self, name: str) -> Callable[[], object]:
         action = f"app.{name}" if name == "quit" else f"screen.{name}"

@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
@@ -27,16 +28,16 @@ from p2pchat_core.chat.events import (
     SentEvent,
     StepEvent,
 )
-from p2pchat_core.chat.service import ChatService
 from p2pchat_core.errors import CommandError, ConnectionLostError, P2PChatError
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_tui.json_lines import LineSplitter, LineWriter, claim_stdout, read_chunks
+from p2pchat_tui.standalone import StandaloneService
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from p2pchat_core.chat.event_hub import EventStream
-    from p2pchat_tui.embedded_relay import EmbeddedRelay
+    from p2pchat_core.chat.service import ChatService
     from p2pchat_tui.options import Options
 
 __all__ = ["Session", "event_fields", "run"]
@@ -44,6 +45,8 @@ __all__ = ["Session", "event_fields", "run"]
 logger = logging.getLogger(__name__)
 
 Fields = dict[str, Any]
+_Members = dict[str, msgspec.Raw]
+_Method = Callable[["Session", Any], Awaitable[Fields]]
 _NO_ID: Final = msgspec.Raw(b"null")
 
 
@@ -144,9 +147,10 @@ class Session:
     async def _run(self, line: bytes | None) -> None:
         command_id = _NO_ID
         try:
-            command_id, name, line = _parse(line)
-            arguments, method = self._COMMANDS[name]
-            result = await method(self, _decode(line, arguments))
+            members = _members(line)
+            command_id = members.get("id", _NO_ID)
+            arguments, method = self._find(members)
+            result = await method(self, _decode(members, arguments))
         except P2PChatError as error:
             reply: Fields = {"ok": False, "code": error.code, "error": _sentence(error)}
         except asyncio.CancelledError:
@@ -159,6 +163,16 @@ class Session:
         else:
             reply = {"ok": True, **result}
         await self._send({"id": command_id, **reply})
+
+    def _find(self, members: _Members) -> tuple[type[Any], _Method]:
+        if "cmd" not in members:
+            raise CommandError('The command has no "cmd".')
+        name = msgspec.json.decode(members["cmd"])
+        if not isinstance(name, str) or name not in self._COMMANDS:
+            raise _UnknownCommand(
+                f"There is no command {name!r:.100}; there are {', '.join(self._COMMANDS)}."
+            )
+        return self._COMMANDS[name]
 
     async def _connect(self, command: _Address) -> Fields:
         return _fields(await self._service.connect(command.address))
@@ -189,7 +203,7 @@ class Session:
         self.stopping.set()
         return {}
 
-    _COMMANDS: ClassVar[Mapping[str, tuple[type[Any], Callable[[Session, Any], Awaitable[Fields]]]]] = {
+    _COMMANDS: ClassVar[Mapping[str, tuple[type[Any], _Method]]] = {
         "connect": (_Address, _connect),
         "send": (_PeerText, _send_message),
         "echo": (_PeerText, _echo),
@@ -237,21 +251,83 @@ def _encode(fields: Fields) -> bytes:
         return msgspec.json.encode(fields) + b"\n"
     except UnicodeEncodeError:
         # A name from the file system, say, may hold half a surrogate pair, which only an escape can carry.
-        plain = {key: msgspec.json.decode(v) if isinstance(v, msgspec.Raw) else v for key, v in fields.items()}
+        plain = {
+            key: msgspec.json.decode(v) if isinstance(v, msgspec.Raw) else v for key, v in fields.items()
+        }
         return json.dumps(plain).encode() + b"\n"
 
 
-def _parse(line: bytes | None) -> tuple[msgspec.Raw, str, bytes]:
-    """Return the id and the name of a command, and the line that holds the rest.
+def _members(line: bytes | None) -> _Members:
+    """Return the members of a command, undecoded: an id is given back just as it came.
 
     Raises:
-        CommandError: the line is too long, not a JSON object, or names no command there is.
+        CommandError: the line is too long, or not a JSON object.
     """
     if line is None:
         raise _BadLine(f"The line is longer than {limits.HEADLESS_MAX_LINE} bytes.")
     try:
-        line.decode()
-        members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        line.decode()  # what is passed on undecoded must be UTF-8 too
+        return msgspec.json.decode(line, type=_Members)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _BadLine(f"The line is not a JSON object: {error}.") from None
-    ...
+
+
+def _decode(members: _Members, arguments: type[Any]) -> Any:
+    """Return the arguments of a command.
+
+    Raises:
+        CommandError: one is missing or of the wrong type.
+    """
+    try:
+        return msgspec.convert({key: msgspec.json.decode(raw) for key, raw in members.items()}, arguments)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise CommandError(f"The command cannot be used: {error}.") from None
+
+
+def _sentence(error: P2PChatError) -> str:
+    return str(error) or (type(error).__doc__ or type(error).__name__).splitlines()[0]
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+def run(options: Options) -> int:
+    """Run until the input ends, ``quit``, SIGTERM or SIGINT, and return the exit code: 1 if it could not start."""
+    try:
+        stdout = claim_stdout()
+    except OSError:
+        logger.error("Standard output is closed, so there is nowhere to reply to.")
+        return 1
+    return asyncio.run(_main(options, stdout))
+
+
+async def _main(options: Options, stdout: int) -> int:
+    loop = asyncio.get_running_loop()
+    service = StandaloneService(options)
+    stopping: list[Callable[[], None]] = []
+    writer = LineWriter(stdout, lambda: stopping[0]())
+    session = Session(service, writer.write)
+    stopping.append(session.stopping.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, session.stopping.set)
+    background = TaskOwner("headless")
+    events = background.spawn(session.write_events(service.subscribe()), "events")
+    code = 0
+    try:
+        await service.start()
+        background.spawn(session.read_commands(read_chunks(sys.stdin.fileno())), "commands")
+        if options.connect is not None:
+            background.spawn(session.connect(options.connect), "connect at start")
+        await session.stopping.wait()
+        await session.finish()
+    except P2PChatError as error:
+        await session.write_error(error)
+        print(f"p2pchat: {_sentence(error)}", file=sys.stderr)  # noqa: T201
+        code = 1
+    finally:
+        await service.stop()
+        if events is not None:  # it ends by itself once the last event is written
+            await asyncio.wait([events], timeout=limits.HEADLESS_QUIT_GRACE)
+        await background.close()
+        await writer.close(limits.HEADLESS_QUIT_GRACE)
+    return code

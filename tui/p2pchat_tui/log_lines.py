@@ -38,6 +38,7 @@ class LineKind(enum.Enum):
     DIALING = "→"
     LISTENING = "◆"
     CONNECTED = "●"
+    ROUND_TRIP = "↔"
     SENT = "›"
     RECEIVED = "‹"
     FAILED = "✗"
@@ -46,7 +47,7 @@ class LineKind(enum.Enum):
 class Delivery(enum.Enum):
     """How far one of our messages has come; the value is the sign drawn after it."""
 
-    QUEUED = "⧖"
+    QUEUED = "◌"
     SENT = "✓"
     DELIVERED = "✓✓"
 
@@ -98,7 +99,7 @@ def round_trip(peer: str, ms: float) -> Content:
 
 def sending(text: str) -> Content:
     """`Sending message '…'`."""
-    return quoted("Sending message '", text, "'", Kind.MESSAGE, "$text")
+    return quoted("Sending message '", text, "'", Kind.MESSAGE, "$foreground")
 
 
 def received(text: str) -> Content:

@@ -276,7 +276,7 @@ class ChatModel:
             return
         if rtt_ms is not None:
             conversation.rtt_ms = rtt_ms
-            self._add(None, LineKind.NOTE, log_lines.round_trip(peer, rtt_ms))
+            self._add(None, LineKind.ROUND_TRIP, log_lines.round_trip(peer, rtt_ms))
         self.accept(peer)
         self.select(peer)
 
@@ -296,11 +296,14 @@ class ChatModel:
 
     def history(self, peer: str, messages: Sequence[HistoryMessage]) -> None:
         """Show what was said before, above what is there."""
-        conversation = self.conversations.get(peer)
+        spoken = any(message.outgoing for message in messages)
+        conversation = self._open(peer) if spoken else self.conversations.get(peer)
         if conversation is None or conversation.declined:
             return
-        if any(message.outgoing for message in messages):
-            self.accept(peer)  # we have spoken to this peer before, so it is no stranger
+        conversation.asked = True
+        if spoken:
+            # We have answered this peer before, so it is no stranger.
+            self.accept(peer, show=conversation.connected)
         if not conversation.accepted:
             return
         room = limits.SCREEN_LOG_LINES - len(conversation.lines)
@@ -316,13 +319,13 @@ class ChatModel:
         if peer in self.conversations and rtt_ms is not None:
             self.conversations[peer].rtt_ms = rtt_ms
 
-    def accept(self, peer: str) -> None:
-        """Let a peer in: show what it said meanwhile, and select it if nothing is."""
+    def accept(self, peer: str, *, show: bool = True) -> None:
+        """Let a peer in: give out what it said meanwhile, and with `show` select it if nothing is selected."""
         conversation = self.conversations.get(peer)
         if conversation is None or conversation.accepted:
             return
         conversation.accepted, conversation.declined = True, False
-        if self.selected is None:
+        if self.selected is None and show:
             self.select(peer)
         held, conversation.held = conversation.held, []
         for event in held:

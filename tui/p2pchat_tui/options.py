@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -20,7 +19,6 @@ __all__ = ["LOG_LEVELS", "Options", "parse_options"]
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _HEADLESS: Final = "headless"
-_STUN: Final = re.compile(r"stun:(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +174,10 @@ def _platform_data_dir() -> Path:
 
 
 def _check(options: Options) -> None:
-    for url in options.stun:
-        if not _STUN.fullmatch(url):
-            raise ConfigError(
-                f"{url!r} is not a STUN server; it looks like this: stun:stun.example.org:3478."
-            )
-    if options.turn:
-        from p2pchat_core.net.webrtc.config import TurnServer
+    if options.stun or options.turn:
+        from p2pchat_core.chat.ice import ice_config
 
-        for url in options.turn:
-            TurnServer.parse(url)
+        ice_config(options.stun, options.turn)
     for relay in options.relays:
         _check_address("--relay", relay)
     if options.connect is not None:

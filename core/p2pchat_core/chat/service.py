@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +11,8 @@ from p2pchat_core import limits
 from p2pchat_core.chat.conversation import Conversation
 from p2pchat_core.chat.data_dir import DataDir
 from p2pchat_core.chat.event_hub import EventHub, EventStream
-from p2pchat_core.chat.events import ErrorEvent, ReadyEvent, RelayEvent, RelayState
+from p2pchat_core.chat.events import ErrorEvent, ReadyEvent, RelayState
+from p2pchat_core.chat.ice import ice_config
 from p2pchat_core.chat.model import (
     ConnectionStatus,
     ConnectResult,
@@ -39,7 +41,6 @@ from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.net.node import Node, NodeConfig
 from p2pchat_core.net.tasks import TaskOwner
-from p2pchat_core.net.webrtc.config import IceConfig, TurnServer
 from p2pchat_core.wire.chat import CHAT_PROTOCOL, ECHO_PROTOCOL
 from p2pchat_core.wire.circuit import HOP_PROTOCOL
 from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.node import NodeListener
     from p2pchat_core.net.stream import Stream
+    from p2pchat_core.net.webrtc.config import IceConfig
 
 __all__ = ["ChatService", "NodeFactory"]
 
@@ -101,13 +103,17 @@ class ChatService:
         """Return a stream of everything that happens from now on; ``close`` it when done."""
         return self._hub.subscribe()
 
+    def report(self, error: P2PChatError) -> None:
+        """Tell the listeners of an error that happened outside any command."""
+        self._hub.emit(ErrorEvent(error.code, str(error)))
+
     async def start(self) -> None:
         """Load the identity and the history, come up, and begin to reserve on the configured relays.
 
         Raises:
             ConfigError, IdentityError, StoreError: what is kept on disk, or an option, cannot be used.
         """
-        ice = IceConfig(stun=self.config.stun, turn=tuple(map(TurnServer.parse, self.config.turn)))
+        ice = ice_config(self.config.stun, self.config.turn)
         try:
             await self._open(ice)
         except BaseException:
@@ -118,15 +124,16 @@ class ChatService:
             try:
                 await self.add_relay(address)
             except AddressError as error:
-                self._hub.emit(ErrorEvent(error.code, f"The relay {address} cannot be used: {error}"))
+                self.report(error)
         self._tasks.spawn(self._warm_up(), "load WebRTC")
 
     async def stop(self) -> None:
         """Hand back everything and end the event streams. Never raises; calling it again does nothing."""
         await self._tasks.close()
         await asyncio.gather(*(conversation.close() for conversation in self._conversations.values()))
-        if self._node_ is not None:
-            await self._node_.stop()
+        node, self._node_ = self._node_, None
+        if node is not None:
+            await node.stop()
         if self._store_ is not None:
             await self._store_.close()
         if self._data_dir is not None:
@@ -156,7 +163,9 @@ class ChatService:
 
     async def _warm_up(self) -> None:
         """Load the large WebRTC stack once others can reach us, so that the first of them need not wait for it."""
-        await self._events.listening.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.WARM_UP_DELAY):
+                await self._events.listening.wait()
         await self._node.load()
 
     # --- relays and connections ---------------------------------------------------------------------------------------
@@ -167,11 +176,7 @@ class ChatService:
         Raises:
             AddressError: it is not the address of a relay.
         """
-        relay = Multiaddr.parse(address.strip())
-        known = any(info.address == relay for info in self._node.relays())
-        self._node.add_relay(relay)
-        if not known:
-            self._hub.emit(RelayEvent(str(relay), RelayState.CONNECTING))
+        self._node.add_relay(Multiaddr.parse(address.strip()))
 
     async def connect(self, address: str) -> ConnectResult:
         """Connect to a relay and reserve on it, or connect to a peer, directly if the networks allow it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace, replace
 from typing import TYPE_CHECKING
 
 from p2pchat_core import __version__
@@ -199,7 +199,7 @@ class Node:
         found = dict.fromkeys(ice.stun)
         for relay in self.relays():
             found.update(dict.fromkeys(_stun_of(relay.address)))
-        return ice.with_stun(tuple(found))
+        return replace(ice, stun=tuple(found))
 
 
 def _stun_of(relay: Multiaddr) -> list[str]:

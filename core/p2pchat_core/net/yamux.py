@@ -235,6 +235,9 @@ class YamuxMuxer(Muxer):
                     self._output.clear()
                     await self._output.wait()
         except P2PChatError as error:
+            # Who closes right after the last message must not lose it because we could not acknowledge it.
+            if self._lost is None and self._reader is not None:
+                await asyncio.wait([self._reader], timeout=CLOSE_TIMEOUT)
             self._channel_failed(str(error))
         except Exception:
             logger.exception("writing to a connection failed")

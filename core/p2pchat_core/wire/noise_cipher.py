@@ -33,6 +33,11 @@ class Cipher:
         return nonce[8:] + nonce[:8]
 
     def encrypt(self, plaintext: bytes | memoryview, associated: bytes = b"") -> bytes:
+        """Return the ciphertext and its tag of 16 bytes.
+
+        Raises:
+            LocalProtocolError: `limits.NOISE_MAX_MESSAGES` messages have been encrypted.
+        """
         nonce = self._nonce()
         if nonce is None:
             raise LocalProtocolError(
@@ -41,6 +46,11 @@ class Cipher:
         return self._aead.encrypt(nonce, plaintext, associated)
 
     def decrypt(self, ciphertext: bytes | memoryview, associated: bytes = b"") -> bytes:
+        """Return the plaintext.
+
+        Raises:
+            RemoteProtocolError: the message is not the next one of the peer, unchanged.
+        """
         nonce = self._nonce()
         if nonce is None:
             raise RemoteProtocolError("The peer sent more than one key may encrypt.")
@@ -67,18 +77,22 @@ class SymmetricState:
         self.mix_hash(prologue)
 
     def mix_hash(self, data: bytes) -> None:
+        """Add to the hash what both sides have seen."""
         self.hash = hashlib.sha256(self.hash + data).digest()
 
     def mix_key(self, material: bytes) -> None:
+        """Continue the chain with a shared secret; from now on messages are encrypted with a new key."""
         self._chaining_key, key = _hkdf(self._chaining_key, material)
         self._cipher = Cipher(key)
 
     def encrypt(self, plaintext: bytes) -> bytes:
+        """Return `plaintext` as it is sent (in the clear before the first key) and add that to the hash."""
         ciphertext = plaintext if self._cipher is None else self._cipher.encrypt(plaintext, self.hash)
         self.mix_hash(ciphertext)
         return ciphertext
 
     def decrypt(self, ciphertext: bytes) -> bytes:
+        """Return what was sent and add it, as it was sent, to the hash; errors as in `Cipher.decrypt`."""
         plaintext = ciphertext if self._cipher is None else self._cipher.decrypt(ciphertext, self.hash)
         self.mix_hash(ciphertext)
         return plaintext

@@ -172,6 +172,11 @@ class RtcStream:
         return self._read
 
     @property
+    def buffered(self) -> int:
+        """Bytes held of a frame that is not complete."""
+        return self._frames.buffered
+
+    @property
     def is_reset(self) -> bool:
         """Whether either side gave the stream up."""
         return self._write is WriteState.RESET and self._read is ReadState.RESET

@@ -21,7 +21,7 @@ _SIGNS = (
     ("● ◐ ○", "a conversation: direct, through the relay, not connected"),
     ("✓ ✗ …", "a step: done, failed, under way"),
     ("– ·", "a step: the other side's, still to come"),
-    ("⧖ ✓ ✓✓", "a message: waiting, sent, received by the peer"),
+    ("◌ ✓ ✓✓", "a message: waiting, sent, received by the peer"),
     ("› ‹", "sent, received"),
 )
 _MORE_KEYS = (
@@ -49,12 +49,12 @@ class HelpScreen(ModalScreen[None]):
 
 def _page() -> Content:
     lines = [
-        Content("Two people, one address, no server in between: send yours to a friend with ^Y,"),
-        Content("or paste theirs after ^O. A relay introduces you and then steps aside."),
+        Content("Copy your address with ^Y and send it to a friend, or paste theirs"),
+        Content("after ^O. A relay introduces you and then steps aside."),
         Content(""),
         Content.styled("Keys", "bold $primary"),
     ]
-    lines += [_row(action.shown, f"{action.label}: {action.about}") for action in ACTIONS]
+    lines += [_row(action.shown, action.about) for action in ACTIONS]
     lines += [_row(key, about) for key, about in _MORE_KEYS]
     lines += [Content(""), Content.styled("Signs", "bold $primary")]
     lines += [_row(sign, about) for sign, about in _SIGNS]

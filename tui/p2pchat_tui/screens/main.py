@@ -12,7 +12,7 @@ from textual.widgets import Footer
 from p2pchat_core import limits
 from p2pchat_core.chat.events import ConnectionEvent, ConnectionState
 from p2pchat_tui import bridge as to
-from p2pchat_tui.bindings import bindings
+from p2pchat_tui.bindings import ACTIONS, bindings
 from p2pchat_tui.model import ChatModel, peer_of
 from p2pchat_tui.safe_text import Kind, visible
 from p2pchat_tui.screens.help import HelpScreen
@@ -47,12 +47,12 @@ class MainScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings())
     AUTO_FOCUS = "#address-input"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-narrow"),
         (72, "-medium"),
         (112, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-short"), (34, "-tall")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
 
     def __init__(
         self, factory: to.ServiceFactory, clock: Clock, *, name: str = "", connect: str = ""
@@ -60,21 +60,23 @@ class MainScreen(Screen[None]):
         super().__init__()
         self.model = ChatModel(clock)
         self.bridge = to.Bridge(factory, self.post_message)
-        self._name = name
+        self._nick = name
         self._connect = connect
         self._trouble = False
         self._dirty = False
         self._dial: Worker[None] | None = None
+        self._to_end = False
         self._invited = False
+        self._possible: list[str] = []
 
     def compose(self) -> ComposeResult:
         """Make the panes."""
-        yield TitleBar(self._name)
+        yield TitleBar(self._nick)
         yield Invite()
+        yield StrangerBar()
         with Horizontal(id="chat"):
             yield ConversationList()
             with Vertical(id="talk"):
-                yield StrangerBar()
                 yield LogView(id="log")
                 yield MessageInput()
             yield ConnectionPane()
@@ -324,8 +326,6 @@ class MainScreen(Screen[None]):
             self._dirty = True
             self.call_next(self._sync)
 
-    _to_end = False
-
     def _sync(self) -> None:
         self._dirty = False
         model, current = self.model, self.model.current
@@ -348,4 +348,7 @@ class MainScreen(Screen[None]):
             relays,
             model.clock.time(),
         )
-        self.refresh_bindings()
+        possible = [action.name for action in ACTIONS if self.check_action(action.name, ())]
+        if possible != self._possible:
+            self._possible = possible
+            self.refresh_bindings()

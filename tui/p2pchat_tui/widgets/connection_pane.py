@@ -28,7 +28,7 @@ STEP_LABELS: Final = {
     1: "reservation",
     2: "address",
     3: "dial relay, HOP",
-    4: "relay calls, STOP",
+    4: "relay call, STOP",
     5: "virtual link",
     6: "signalling",
     7: "SDP and ICE",
@@ -92,7 +92,11 @@ class _Timeline(Static):
 
     def render(self) -> Content:
         """Draw the steps in the width there is."""
-        return timeline(self._steps, self._busy, self.container_size.width or 28)
+        return timeline(self._steps, self._busy, self.size.width or 28)
+
+    def on_resize(self) -> None:
+        """Move the times to the new edge."""
+        self.refresh(layout=True)
 
 
 def timeline(steps: Mapping[int, StepEvent], busy: bool, width: int) -> Content:
@@ -137,9 +141,7 @@ def _path(conversation: Conversation | None, dialing: bool) -> Content:
     assert conversation is not None
     event = conversation.paths[path]
     if path is PathKind.DIRECT:
-        lines = [
-            Content.assemble((f"{sign} direct", f"bold {style}"), (", no relay between you", "$text-muted"))
-        ]
+        lines = [Content.assemble((f"{sign} direct", f"bold {style}"), (", without relay", "$text-muted"))]
     else:
         kind = "through the relay, limited" if event.limited else "through the relay"
         lines = [Content.assemble((f"{sign} relayed", f"bold {style}"), (f", {kind}", "$text-muted"))]

@@ -20,17 +20,23 @@ from textual.visual import RenderOptions
 from p2pchat_tui.log_lines import LineKind, LogLine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from textual.css.styles import RulesMap
 
 __all__ = ["LogView"]
 
+_WRAP: RulesMap = {"text_wrap": "wrap", "text_overflow": "fold"}
 _GUTTER = 8  # "12:01 › "
 _NEAR_END = 2
+_FOLDED = frozenset({LineKind.DIALING, LineKind.LISTENING, LineKind.CONNECTED, LineKind.ROUND_TRIP})
+"""Lines with an address in them: it has no blanks to break at, so these are broken where the pane ends."""
 _STYLES: dict[LineKind, str] = {
     LineKind.NOTE: "$text-muted",
     LineKind.DIALING: "$text-accent",
     LineKind.LISTENING: "$text-accent",
     LineKind.CONNECTED: "$text-success",
+    LineKind.ROUND_TRIP: "$text-muted",
     LineKind.SENT: "$text-muted",
     LineKind.RECEIVED: "$text-peer",
     LineKind.FAILED: "$text-error",
@@ -42,7 +48,6 @@ class _Entry:
     """A line wrapped to the present width. `line` is None for a change of day."""
 
     line: LogLine | None
-    gutter: Content
     body: Content
     strips: list[Strip]
     logical: int
@@ -106,35 +111,14 @@ class LogView(ScrollView, can_focus=True):
         before, self._wrapped = self._wrapped, {}
         self._entries, self._tops, self._bases = [], [], []
         rows = logical = 0
-        day = ""
-        for line in self._lines:
-            moment = time.localtime(line.at)
-            today = f"{time.strftime('%A', moment)} {moment.tm_mday} {time.strftime('%B', moment)}"
-            if today != day and self._entries:
-                rows, logical = self._place(before, (today, line.serial), None, today, width, rows, logical)
-            day = today
-            key = (line.serial, line.delivery)
-            rows, logical = self._place(
-                before, key, line, time.strftime("%H:%M", moment), width, rows, logical
-            )
+        for key, line, label in _with_days(self._lines):
+            entry = before.get(key) or self._wrap(line, label, width)
+            self._wrapped[key] = entry
+            self._entries.append(entry)
+            self._tops.append(rows)
+            self._bases.append(logical)
+            rows, logical = rows + len(entry.strips), logical + entry.logical
         self.virtual_size = Size(width, rows)
-
-    def _place(
-        self,
-        before: dict[object, _Entry],
-        key: object,
-        line: LogLine | None,
-        label: str,
-        width: int,
-        rows: int,
-        logical: int,
-    ) -> tuple[int, int]:
-        entry = before.get(key) or self._wrap(line, label, width)
-        self._wrapped[key] = entry
-        self._entries.append(entry)
-        self._tops.append(rows)
-        self._bases.append(logical)
-        return rows + len(entry.strips), logical + entry.logical
 
     def _wrap(
         self, line: LogLine | None, label: str, width: int, selection: Selection | None = None
@@ -145,13 +129,22 @@ class LogView(ScrollView, can_focus=True):
             gutter = Content.assemble((label, "$text-muted"), " ", (line.kind.value, _STYLES[line.kind]), " ")
             body, indent = line.shown, _GUTTER
         if width < _GUTTER * 3:
-            gutter, indent = Content(""), 0  # no room for a column of times
-        strips = body.render_strips(max(2, width - indent), None, self._base_style, self._options(selection))
+            indent = 0  # no room for a column of times
+        room = max(2, width - indent)
+        parts = (
+            body.divide(range(room, len(body), room)) if line is not None and line.kind in _FOLDED else [body]
+        )
+        strips: list[Strip] = []
+        for number, part in enumerate(parts):
+            drawn = part.render_strips(
+                room, None, self._base_style, self._options(_shifted(selection, number * room))
+            )
+            strips += [strip.apply_offsets(number * room, 0) for strip in drawn] if number else drawn
         if indent:
             first = gutter.render_strips(indent, 1, self._base_style, self._options(None))[0]
             blank = Strip.blank(indent, self._base_style.rich_style)
             strips = [Strip.join([blank if row else first, strip]) for row, strip in enumerate(strips)]
-        return _Entry(line, gutter, body, strips, body.plain.count("\n") + 1)
+        return _Entry(line, body, strips, body.plain.count("\n") + 1)
 
     @property
     def _base_style(self) -> Style:
@@ -161,7 +154,7 @@ class LogView(ScrollView, can_focus=True):
         chosen = None
         if selection is not None:
             chosen = Style.from_styles(self.screen.get_component_styles("screen--selection"))
-        return RenderOptions(self._get_style, self.styles, selection, chosen)
+        return RenderOptions(self._get_style, _WRAP, selection, chosen)
 
     def render_line(self, y: int) -> Strip:
         """Draw row `y` of the visible part."""
@@ -201,6 +194,29 @@ class LogView(ScrollView, can_focus=True):
     def selection_updated(self, selection: Selection | None) -> None:
         """Draw the selection as it grows."""
         self.refresh()
+
+
+def _with_days(lines: Sequence[LogLine]) -> Iterator[tuple[object, LogLine | None, str]]:
+    """Give each line a key and its time, and None where a day begins."""
+    day = ""
+    for line in lines:
+        moment = time.localtime(line.at)
+        today = f"{time.strftime('%A', moment)} {moment.tm_mday} {time.strftime('%B', moment)}"
+        if day not in ("", today):
+            yield (today, line.serial), None, today
+        day = today
+        yield (line.serial, line.delivery), line, time.strftime("%H:%M", moment)
+
+
+def _shifted(selection: Selection | None, columns: int) -> Selection | None:
+    """Return `selection` as a part sees it that begins `columns` characters into its line."""
+    if selection is None or not columns:
+        return selection
+    start, end = selection
+    return Selection(
+        None if start is None else Offset(max(0, start.x - columns), start.y),
+        None if end is None else Offset(max(0, end.x - columns), end.y),
+    )
 
 
 def _with_base(strip: Strip, base: int) -> Strip:

@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from p2pchat_core import limits
+from p2pchat_tui.bindings import ACTIONS
 from p2pchat_tui.log_lines import short_peer
 from p2pchat_tui.safe_text import clean_input
 
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["MessageInput"]
 
 
-class MessageInput(TextArea):
+_TAKEN = frozenset(action.key for action in ACTIONS)
+
+
+class MessageInput(TextArea, inherit_bindings=False):
     """A field of one to four lines. The text stays until it is known to be stored."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        *(b for b in TextArea.BINDINGS if isinstance(b, Binding) and not _TAKEN & set(b.key.split(","))),
         Binding("enter", "send", "Send", show=False, priority=True),
         Binding("ctrl+j,alt+enter,shift+enter", "new_line", "New line", show=False, priority=True),
     ]

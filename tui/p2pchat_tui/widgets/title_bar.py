@@ -33,7 +33,7 @@ class TitleBar(Horizontal):
 
     def __init__(self, name: str) -> None:
         super().__init__(id="title-bar")
-        self._name = name
+        self._nick = name
 
     def compose(self) -> ComposeResult:
         """Make the two halves."""
@@ -43,8 +43,8 @@ class TitleBar(Horizontal):
     def show(self, peer_id: str, relays: Collection[RelayEvent], trouble: bool) -> None:
         """Show our identity and the state of our relays."""
         parts: list[Content | tuple[str, str]] = [("p2pchat", "bold $primary")]
-        if self._name:
-            parts += [("  ", ""), safe_text(self._name, Kind.NAME, "bold $foreground")]
+        if self._nick:
+            parts += [("  ", ""), safe_text(self._nick, Kind.NAME, "bold $foreground")]
         if peer_id:
             parts += [("  ", ""), (short_peer(peer_id), "$text-muted")]
         self.query_one("#title-who", Static).update(Content.assemble(*parts))

@@ -119,6 +119,7 @@ class GuardedIce(Connection):
         self.refused = 0
         self._addresses = list(addresses)
         self._policy = policy
+        self._heard: set[tuple[ice.StunProtocol, tuple[str, int]]] = set()
         self._flight: _FlightRepeater | None = _FlightRepeater(self)
 
     # --- our side -----------------------------------------------------------------------------------------------
@@ -220,6 +221,7 @@ class GuardedIce(Connection):
         if not known and len(self._remote_candidates) >= ICE_MAX_REMOTES:
             self.refused += 1
             return
+        self._heard.add((protocol, addr))
         super().check_incoming(message, addr, protocol)
         if isinstance(protocol, GuardedStun):
             protocol.resend(addr)
@@ -227,10 +229,13 @@ class GuardedIce(Connection):
     def knows(self, protocol: ice.StunProtocol, source: tuple[str, int]) -> bool:
         """Whether `source` is the far end of a pair with this socket.
 
-        Pairs still being checked count: the peer may have finished first, and its ClientHello must not get lost.
+        Pairs still being checked count, and so does every address that the peer has sent a check from with our
+        password: the peer may have finished first or prefer a pair that we gave up, and its ClientHello must not
+        get lost.
         """
         return (
-            any(pair.protocol is protocol and pair.remote_addr == source for pair in self._check_list)
+            (protocol, source) in self._heard
+            or any(pair.protocol is protocol and pair.remote_addr == source for pair in self._check_list)
             or any(pair.protocol is protocol and pair.remote_addr == source for pair in self._nominated.values())
             or any(early[2] is protocol and early[1] == source for early in self._early_checks)
         )

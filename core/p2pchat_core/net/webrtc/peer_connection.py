@@ -165,6 +165,16 @@ class PeerConnection(Association):
             raise ConnectionLostError("The direct connection was lost while it was made.")
         return _info(pair.local_candidate), _info(pair.remote_candidate)
 
+    def give_up(self, error: Exception) -> None:
+        """End an attempt that is not connected yet."""
+        if not self._connected.done():
+            self._fail(error)
+
+    @property
+    def ufrag(self) -> str:
+        """Our ICE user name fragment."""
+        return self._ice.local_username
+
     @property
     def pairs(self) -> int:
         """How many candidate pairs have been tried."""

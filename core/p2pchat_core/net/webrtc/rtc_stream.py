@@ -63,7 +63,7 @@ class DataChannelStream(Stream):
         return self._channel.channel_id
 
     @property
-    def unread(self) -> int:
+    def waiting(self) -> int:
         """Bytes received and not yet read."""
         return len(self._queue)
 
@@ -87,14 +87,8 @@ class DataChannelStream(Stream):
                 raise ConnectionLostError(self._lost)
             await self._wait()
 
-    def unread_bytes_dropped(self) -> None:
-        """Give the receive window back what nobody will read any more."""
-        self._channel.consumed(len(self._queue))
-        self._queue.clear()
-        self._pushed_back.clear()
-
-    def unread_data(self, data: bytes) -> None:
-        """See `unread`."""
+    def unread(self, data: bytes) -> None:
+        """See `ByteStream.unread`."""
         self._pushed_back.push_front(data)
 
     async def write(self, data: bytes) -> None:
@@ -130,7 +124,7 @@ class DataChannelStream(Stream):
         self._machine.close_write()
         if self._machine.read_state is ReadState.OPEN:
             self._machine.close_read()
-        self.unread_bytes_dropped()
+        self._drop_unread()
         self._flush()
         self._changed.set()
         if not self._gone:
@@ -143,7 +137,7 @@ class DataChannelStream(Stream):
         if not self._machine.finished:
             self._channel.discard()
         self._machine.abort()
-        self.unread_bytes_dropped()
+        self._drop_unread()
         self._flush()
         self._close_channel()
         self._changed.set()
@@ -156,21 +150,18 @@ class DataChannelStream(Stream):
     def channel_message(self, data: bytes) -> None:
         """Take one message."""
         self._muxer.peer_spoke()
+        before = self._held
         try:
             self._machine.receive_message(data)
         except RemoteProtocolError:
             self._channel.consumed(len(data))
             self.abort()
             return
-        kept = 0
         for payload in self._machine.take_data():
-            if not self._closed:
-                self._queue.append(payload)
-                kept += len(payload)
-        # The frame around the data is gone; what a frame in several messages holds is bounded by its own limit.
-        self._channel.consumed(len(data) - min(kept, len(data)))
-        if self._machine.is_reset:
-            self.unread_bytes_dropped()
+            self._queue.append(payload)
+        self._channel.consumed(len(data) - (self._held - before))
+        if self._closed or self._machine.is_reset:
+            self._drop_unread()
         self._flush()
         if len(self._queue) > STREAM_READ_BUFFER:
             self.abort()
@@ -202,6 +193,17 @@ class DataChannelStream(Stream):
         self._changed.set()
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    @property
+    def _held(self) -> int:
+        """What this stream takes of the receive window, which all streams share."""
+        return len(self._queue) + self._machine.buffered
+
+    def _drop_unread(self) -> None:
+        """Give back to the window what nobody will read any more."""
+        self._channel.consumed(len(self._queue))
+        self._queue.clear()
+        self._pushed_back.clear()
 
     def _flush(self) -> None:
         for message in self._machine.take_output():
