@@ -18,7 +18,7 @@ from p2pchat_core.errors import (
 from p2pchat_core.identity.keys import PrivateKey
 from p2pchat_core.net.memory import MemoryStream, memory_pair
 from p2pchat_core.net.noise_channel import NoiseChannel, secure_inbound, secure_outbound
-from p2pchat_core.wire.noise import YAMUX
+from p2pchat_core.wire.noise import YAMUX, NoiseHandshake
 
 ALICE = PrivateKey.from_seed(bytes(range(32)))
 BOB = PrivateKey.from_seed(bytes(range(32, 64)))
@@ -79,6 +79,23 @@ async def test_every_connection_has_its_own_keys() -> None:
         await dialled.write(b"the same")
         wires.append(await right.read())
     assert wires[0] != wires[1]
+
+
+async def test_data_right_behind_the_handshake_is_not_lost() -> None:
+    left, right = memory_pair()
+    inbound = asyncio.create_task(secure_inbound(right, BOB))
+    handshake = NoiseHandshake(
+        initiator=True,
+        identity=ALICE,
+        static_key=bytes([1] * 32),
+        ephemeral_key=bytes([2] * 32),
+        expected=None,
+    )
+    await left.write(handshake.take_output())
+    handshake.receive_data(await left.read())
+    last = handshake.take_output()
+    await left.write(last + handshake.session().encrypt(b"eager"))
+    assert await (await inbound).read() == b"eager"
 
 
 async def test_wrong_peer() -> None:

@@ -85,7 +85,14 @@ async def http(address: Multiaddr, request: bytes) -> bytes:
     except (asyncio.IncompleteReadError, ConnectionError):
         return b""
     finally:
-        writer.transport.abort()
+        await discard(writer)
+
+
+async def discard(writer: asyncio.StreamWriter) -> None:
+    """Give a TCP connection up and wait until it is gone."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 # --- bytes ---------------------------------------------------------------------------------------------------
@@ -278,7 +285,7 @@ async def stubborn_server() -> AsyncIterator[tuple[Multiaddr, asyncio.Queue[asyn
     async with server:
         yield Multiaddr.parse(f"/ip4/127.0.0.1/tcp/{port}/ws"), connected
         while not connected.empty():
-            connected.get_nowait().transport.abort()
+            await discard(connected.get_nowait())
 
 
 async def test_close_does_not_wait_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +318,7 @@ async def test_a_peer_that_says_goodbye_and_stays(monkeypatch: pytest.MonkeyPatc
         writer.write(b"\x88\x00")
         assert await stream.read() == b""
         await stream.wait_closed()
-        writer.transport.abort()
+        await discard(writer)
 
 
 # --- what peers must not send ----------------------------------------------------------------------------------
@@ -393,7 +400,7 @@ async def test_slow_strangers_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         writer.write(b"GET / HTTP/1.1\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert await reader.read() == b""
-        writer.close()
+        await discard(writer)
 
 
 async def test_admission() -> None:
@@ -422,8 +429,7 @@ async def test_only_so_many_may_take_their_time(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(DialError):
             await dial_websocket(address)
         for _, writer in slow:
-            writer.close()
-            await writer.wait_closed()
+            await discard(writer)
         while len(done) < 4:
             with contextlib.suppress(DialError):  # until the listener has seen that they left
                 done.append(await dial_websocket(address))
@@ -471,7 +477,7 @@ async def test_closing_a_listener_ends_everything(monkeypatch: pytest.MonkeyPatc
     assert cancelled.is_set()
     with pytest.raises(DialError, match="Nothing answers"):
         await dial_websocket(address)
-    slow.close()
+    await discard(slow)
     await stream.wait_closed()
 
 
@@ -595,6 +601,8 @@ async def scripted_server(answer: bytes) -> tuple[asyncio.Server, Multiaddr]:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

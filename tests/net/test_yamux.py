@@ -256,8 +256,7 @@ async def test_a_reader_that_stops_does_not_stop_the_others() -> None:
         await settle()
         ours, theirs = await connect(client, server)
         for _ in range(3):
-            await ours.write(bytes(WINDOW))
-            await theirs.read_exactly(WINDOW)
+            await asyncio.gather(ours.write(bytes(WINDOW)), theirs.read_exactly(WINDOW))
         assert not writing.done()
         never_read.abort()
         with pytest.raises(StreamResetError):

@@ -159,6 +159,9 @@ class FakeService:
             raise self.failure
         return f"{len(self.asked):032x}"
 
+    async def ping(self, peer: str) -> float:
+        return 0.3
+
     async def disconnect(self, peer: str) -> None:
         self.asked.append(("disconnect", peer))
 

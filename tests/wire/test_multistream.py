@@ -149,6 +149,13 @@ def test_hostile_bytes(data: bytes, step: int) -> None:
             feed(machine, data, step)
 
 
+def test_a_name_without_its_line_break_is_no_name() -> None:
+    machine = listener("/a")
+    with pytest.raises(RemoteProtocolError, match="line break"):
+        feed(machine, HEADER + length_prefixed(b"/ab"), 1000)
+    assert machine.selected is None
+
+
 @pytest.mark.parametrize("answer", [IDENTIFY, PING + " ", "ls"])
 def test_dialer_refuses_an_answer_to_another_question(answer: str) -> None:
     with pytest.raises(RemoteProtocolError, match="answered"):

@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 STATUS_INTERVAL = 2.0
 """Seconds between two looks at round-trip times."""
+PINGED = 16
+"""Connected peers whose round-trip time is kept up to date."""
 BATCH = 256
 """Events handed to the screen at once."""
 
@@ -88,6 +90,7 @@ class Service(Protocol):
     async def stop(self) -> None: ...
     async def connect(self, address: str) -> DialResult: ...
     async def send(self, peer: str, text: str) -> str: ...
+    async def ping(self, peer: str) -> float: ...
     async def disconnect(self, peer: str) -> None: ...
     async def history(self, peer: str, limit: int = 100) -> Sequence[HistoryMessage]: ...
     def peers(self) -> Sequence[str]: ...
@@ -264,6 +267,9 @@ class Bridge:
 
     async def _poll(self, service: Service) -> None:
         while True:
+            peers = list(dict.fromkeys(connection.peer for connection in service.status().connections))
+            # Asking also keeps the figure on the screen a present one.
+            await asyncio.gather(*(service.ping(peer) for peer in peers[:PINGED]), return_exceptions=True)
             rtts: dict[str, float | None] = {}
             for connection in service.status().connections:
                 if connection.path == "direct" or connection.peer not in rtts:

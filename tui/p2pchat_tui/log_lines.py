@@ -19,6 +19,7 @@ __all__ = [
     "LogLine",
     "connected",
     "dialing",
+    "endpoint",
     "failed",
     "format_ms",
     "listening",
@@ -129,6 +130,15 @@ def short_peer(peer: str) -> str:
     """
     shown = visible(peer, Kind.ADDRESS)
     return shown if len(shown) <= 12 else "…" + shown[-8:]
+
+
+def endpoint(address: str) -> str:
+    """Return `host:port` of a multiaddr, or the address itself if it has another form; safe to draw."""
+    parts = address.split("/")
+    if len(parts) > 4 and parts[3] in ("tcp", "udp"):
+        host = f"[{parts[2]}]" if ":" in parts[2] else parts[2]
+        return visible(f"{host}:{parts[4]}", Kind.ADDRESS)
+    return visible(address, Kind.ADDRESS)
 
 
 def format_ms(ms: float) -> str:

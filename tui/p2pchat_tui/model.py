@@ -61,6 +61,7 @@ class Conversation:
 
     Attributes:
         accepted: we dialled them or the user let them in; until then what they say waits in `held`.
+        outbound: we dialled, so steps 1 and 2 are theirs.
         asked: its history has been asked for.
         paths: the open connections, with the remote address of each.
         steps: the latest report of each of the eight steps of the present attempt.
@@ -69,6 +70,7 @@ class Conversation:
     peer: str
     accepted: bool = False
     declined: bool = False
+    outbound: bool = False
     asked: bool = False
     unread: int = 0
     paths: dict[PathKind, ConnectionEvent] = field(default_factory=dict)
@@ -141,6 +143,20 @@ class ChatModel:
             return list(self._lines)
         return list(heapq.merge(self._lines, current.lines, key=lambda line: line.serial))
 
+    @property
+    def watched(self) -> str | None:
+        """The peer whose connection is of interest: the one being dialled, else the selected one."""
+        return self.dialing or self.selected
+
+    @property
+    def reservation(self) -> StepEvent | None:
+        """Our own step 1, unless the watched peer is the listener."""
+        watched = self.conversations.get(self.watched or "")
+        if self.dialing or (watched is not None and watched.outbound):
+            return None
+        reports = [self.relay_steps[peer] for peer in self._relay_peers() if peer in self.relay_steps]
+        return next((report for report in reports if report.ok), reports[0] if reports else None)
+
     # --- events of the service --------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
@@ -197,11 +213,11 @@ class ChatModel:
         conversation = self._open(event.peer)
         if conversation is None:
             return
-        how = "directly" if event.path is PathKind.DIRECT else "through the relay"
         if event.state is ConnectionState.OPEN:
             if event.path not in conversation.paths:
-                who = log_lines.short_peer(event.peer)
-                self.say(f"{who} is connected {how}: {event.remote_address}", event.peer)
+                how = "directly at" if event.path is PathKind.DIRECT else "through the relay"
+                place = log_lines.endpoint(event.remote_address)
+                self.say(f"{log_lines.short_peer(event.peer)} is connected {how} {place}.", event.peer)
             conversation.paths[event.path] = event
             if conversation.accepted and self.selected is None:
                 self.select(event.peer)
@@ -261,6 +277,7 @@ class ChatModel:
         self._add(None, LineKind.DIALING, log_lines.dialing(address))
         if self.dialing in self.conversations:
             self.conversations[self.dialing].steps.clear()
+            self.conversations[self.dialing].outbound = True
 
     def dialed_relay(self, address: str) -> None:
         """The address was a relay's and it is connected."""
@@ -277,6 +294,7 @@ class ChatModel:
         if rtt_ms is not None:
             conversation.rtt_ms = rtt_ms
             self._add(None, LineKind.ROUND_TRIP, log_lines.round_trip(peer, rtt_ms))
+        conversation.outbound = True
         self.accept(peer)
         self.select(peer)
 
@@ -380,7 +398,7 @@ class ChatModel:
             if self._strangers_lost == 1:
                 self.fail("Too many strangers are calling; new ones are not shown until some are answered.")
             return None
-        conversation = self.conversations[peer] = Conversation(peer)
+        conversation = self.conversations[peer] = Conversation(peer, outbound=peer == self.dialing)
         return conversation
 
     def _forget_idle(self) -> None:

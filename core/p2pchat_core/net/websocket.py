@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from p2pchat_core import limits
 from p2pchat_core.errors import (
@@ -190,7 +190,7 @@ class WebSocketListener:
         self._on_connection = on_connection
         self._admit_ip = admit
         self._tls = tls
-        self._accepted = 0
+        self._accepted: set[asyncio.Task[Any]] = set()
         self._server: Server
         self._transports: set[asyncio.BaseTransport]
 
@@ -250,7 +250,7 @@ class WebSocketListener:
             async with asyncio.timeout(limits.WS_CLOSE_TIMEOUT):
                 await self._server.wait_closed()
         except TimeoutError:
-            for task in tuple(self._server.handler_tasks):
+            for task in tuple(self._accepted):
                 task.cancel()
             for transport in tuple(self._transports):
                 assert isinstance(transport, asyncio.WriteTransport)
@@ -259,15 +259,17 @@ class WebSocketListener:
 
     def _admit(self, remote_ip: str) -> bool:
         # Connections that are not WebSockets yet: each may take its ten seconds, but only so many at once.
-        waiting = len(self._transports) - self._accepted
+        waiting = len(self._transports) - len(self._accepted)
         return waiting <= limits.MAX_PENDING_UPGRADES and self._admit_ip(remote_ip)
 
     async def _accept(self, end: WebSocketEnd) -> None:
-        self._accepted += 1
+        task = asyncio.current_task()
+        assert task is not None  # the library runs one for each connection
+        self._accepted.add(task)
         try:
             await self._serve(WebSocketStream(end, tls=self._tls))
         finally:
-            self._accepted -= 1
+            self._accepted.discard(task)
 
     async def _serve(self, stream: WebSocketStream) -> None:
         try:

@@ -13,7 +13,7 @@ from p2pchat_core import limits
 from p2pchat_core.chat.events import ConnectionEvent, ConnectionState
 from p2pchat_tui import bridge as to
 from p2pchat_tui.bindings import ACTIONS, bindings
-from p2pchat_tui.model import ChatModel, peer_of
+from p2pchat_tui.model import ChatModel
 from p2pchat_tui.safe_text import Kind, visible
 from p2pchat_tui.screens.help import HelpScreen
 from p2pchat_tui.widgets.connection_pane import ConnectionPane
@@ -338,12 +338,10 @@ class MainScreen(Screen[None]):
         self.query_one(StrangerBar).show(model.strangers)
         self.query_one(LogView).show(model.lines(), to_end=self._to_end)
         self.query_one(MessageInput).show(model.selected, current is not None and current.connected)
-        peer = model.dialing or model.selected
-        relay_peer = next((peer_of(relay.address) for relay in relays), None)
         self.query_one(ConnectionPane).show(
-            peer,
-            model.conversations.get(peer) if peer else None,
-            model.relay_steps.get(relay_peer) if relay_peer else None,
+            model.watched,
+            model.conversations.get(model.watched or ""),
+            model.reservation,
             model.dialing is not None,
             relays,
             model.clock.time(),

@@ -10,10 +10,10 @@ from textual.content import Content
 from textual.widgets import Static
 
 from p2pchat_core.chat.events import PathKind, RelayEvent, RelayState, StepEvent
-from p2pchat_tui.log_lines import format_ms, short_peer
+from p2pchat_tui.log_lines import endpoint, format_ms, short_peer
 from p2pchat_tui.safe_text import Kind, safe_text
 from p2pchat_tui.widgets.conversations import path_sign
-from p2pchat_tui.widgets.title_bar import RELAY_SIGNS, relay_label
+from p2pchat_tui.widgets.title_bar import RELAY_SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -150,9 +150,15 @@ def _path(conversation: Conversation | None, dialing: bool) -> Content:
         lines.append(Content.styled(f"  why: {why}", "$text-muted"))
     if conversation.rtt_ms is not None:
         lines.append(
-            _field("RTT ", Content.styled(f"{format_ms(conversation.rtt_ms)} ms", "bold $foreground"))
+            _field("RTT  ", Content.styled(f"{format_ms(conversation.rtt_ms)} ms", "bold $foreground"))
         )
-    lines.append(_field("with ", safe_text(relay_label(event.remote_address), Kind.ADDRESS)))
+    last = conversation.steps.get(8)
+    ends = last.detail.split(" ⇄ ") if path is PathKind.DIRECT and last is not None and last.ok else []
+    if len(ends) == 2:
+        lines.append(_field("us   ", safe_text(ends[0], Kind.ADDRESS)))
+        lines.append(_field("them ", safe_text(ends[1], Kind.ADDRESS)))
+    else:
+        lines.append(_field("with ", safe_text(endpoint(event.remote_address), Kind.ADDRESS)))
     return Content("\n").join(lines)
 
 
@@ -164,7 +170,7 @@ def _relays(relays: Collection[RelayEvent], now: float) -> Content:
     lines = []
     for relay in relays:
         sign, style = RELAY_SIGNS[relay.state]
-        lines.append(Content.assemble((f"{sign} relay ", style), (relay_label(relay.address), "$foreground")))
+        lines.append(Content.assemble((f"{sign} relay ", style), (endpoint(relay.address), "$foreground")))
         about = relay.state.value
         if relay.state is RelayState.RESERVED and relay.expires is not None:
             minutes = max(0, round((relay.expires - now) / 60))

@@ -12,9 +12,8 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from p2pchat_core.chat.events import RelayEvent, RelayState
-from p2pchat_tui.log_lines import short_peer
+from p2pchat_tui.log_lines import endpoint, short_peer
 from p2pchat_tui.safe_text import Kind, clean_input, safe_text, visible
-from p2pchat_tui.widgets.title_bar import relay_label
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -80,7 +79,7 @@ def _why_no_address(relays: Collection[RelayEvent], trouble: bool) -> Content:
             "There is no address: p2pchat could not start. The log below says why.", "$text-error"
         )
     if any(relay.state in (RelayState.LOST, RelayState.REFUSED) for relay in relays):
-        labels = ", ".join(relay_label(relay.address) for relay in relays)
+        labels = ", ".join(endpoint(relay.address) for relay in relays)
         return Content.styled(
             f"No relay can be reached now ({labels}). p2pchat keeps trying.", "$text-warning"
         )
@@ -183,9 +182,9 @@ def describe_address(text: str) -> Content:
     if not address.has("p2p"):
         return Content.styled("◌ The address does not end with /p2p/ and a peer id yet.", "$text-warning")
     if address.has("p2p-circuit"):
-        words = f"✓ Peer {peer} through the relay {relay_label(text)}. Enter connects."
+        words = f"✓ Peer {peer} through the relay {endpoint(text)}. Enter connects."
     else:
-        words = f"✓ Relay {peer} at {relay_label(text)}. Enter reserves a slot there."
+        words = f"✓ Relay {peer} at {endpoint(text)}. Enter reserves a slot there."
     return safe_text(words, Kind.SENTENCE, "$text-success")
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MessageInput"]
 
 
+_NEW_LINE = frozenset({"ctrl+j", "alt+enter", "shift+enter"})
 _TAKEN = frozenset(action.key for action in ACTIONS)
 
 
@@ -29,8 +30,6 @@ class MessageInput(TextArea, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(b for b in TextArea.BINDINGS if isinstance(b, Binding) and not _TAKEN & set(b.key.split(","))),
-        Binding("enter", "send", "Send", show=False, priority=True),
-        Binding("ctrl+j,alt+enter,shift+enter", "new_line", "New line", show=False, priority=True),
     ]
 
     @dataclass
@@ -89,6 +88,17 @@ class MessageInput(TextArea, inherit_bindings=False):
     def action_new_line(self) -> None:
         """Begin another line of the same message."""
         self.insert("\n")
+
+    async def _on_key(self, event: events.Key) -> None:
+        # Not bindings: those that go before the field's own keys also overtake characters that are still on their
+        # way to it, and a message would be sent without its end.
+        action = {"enter": self.action_send}.get(event.key) or (
+            self.action_new_line if event.key in _NEW_LINE else None
+        )
+        if action is not None:
+            event.stop()
+            event.prevent_default()
+            action()
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.text = clean_input(event.text, lines=True)

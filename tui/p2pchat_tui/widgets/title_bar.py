@@ -9,15 +9,15 @@ from textual.content import Content
 from textual.widgets import Static
 
 from p2pchat_core.chat.events import RelayEvent, RelayState
-from p2pchat_tui.log_lines import short_peer
-from p2pchat_tui.safe_text import Kind, safe_text, visible
+from p2pchat_tui.log_lines import endpoint, short_peer
+from p2pchat_tui.safe_text import Kind, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from textual.app import ComposeResult
 
-__all__ = ["RELAY_SIGNS", "TitleBar", "relay_label", "relay_summary"]
+__all__ = ["RELAY_SIGNS", "TitleBar", "relay_summary"]
 
 RELAY_SIGNS = {
     RelayState.RESERVED: ("●", "$text-success"),
@@ -67,15 +67,6 @@ def relay_summary(peer_id: str, relays: Collection[RelayEvent], trouble: bool) -
             RelayState.LOST: "lost relay",
             RelayState.REFUSED: "refused by",
         }[relay.state]
-        return Content.assemble((f"{sign} {words} ", style), (relay_label(relay.address), "$foreground"))
+        return Content.assemble((f"{sign} {words} ", style), (endpoint(relay.address), "$foreground"))
     sign, style = RELAY_SIGNS[RelayState.RESERVED if reserved else RelayState.LOST]
     return Content.styled(f"{sign} reachable through {len(reserved)} of {len(relays)} relays", style)
-
-
-def relay_label(address: str) -> str:
-    """Return `host:port` of a multiaddr, or the address itself if it has another form; safe to draw."""
-    parts = address.split("/")
-    if len(parts) > 4 and parts[3] in ("tcp", "udp"):
-        host = f"[{parts[2]}]" if ":" in parts[2] else parts[2]
-        return visible(f"{host}:{parts[4]}", Kind.ADDRESS)
-    return visible(address, Kind.ADDRESS)
