@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from p2pchat_core.chat.data_dir import DataDir
 from p2pchat_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_it_is_made_private_and_locked(tmp_path: Path) -> None:

@@ -109,7 +109,9 @@ async def test_readers_of_peers_wait_while_a_listener_is_behind() -> None:
     await hub.wait_for_room()
 
 
-async def test_a_listener_that_never_reads_does_not_stop_them_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listener_that_never_reads_does_not_stop_them_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("p2pchat_core.chat.event_hub.EVENT_ROOM_TIMEOUT", 0.01)
     hub = EventHub(capacity=2)
     stuck = hub.subscribe()

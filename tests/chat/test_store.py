@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from p2pchat_core import limits
 from p2pchat_core.chat.model import MessageState
 from p2pchat_core.chat.store import Store
 from p2pchat_core.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ALICE = "12D3KooWAlice"
 BOB = "12D3KooWBob"
@@ -26,7 +29,17 @@ def name(number: int) -> str:
 async def fill(store: Store, peer: str, count: int, *, start: int = 0, outgoing: bool = True) -> None:
     state = MessageState.QUEUED if outgoing else MessageState.RECEIVED
     for number in range(start, start + count):
-        await store.add(name(number), peer, f"text {number}", outgoing=outgoing, sent_at=float(number), state=state)
+        await store.add(
+            name(number), peer, f"text {number}", outgoing=outgoing, sent_at=float(number), state=state
+        )
+
+
+def contents(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def replace(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
 
 
 @pytest.fixture
@@ -132,12 +145,12 @@ async def test_a_damaged_history_is_set_aside(path: Path, damage: object) -> Non
     store = await Store.open(path)
     await fill(store, ALICE, 20)
     await store.close()
-    broken = damage(path.read_bytes())
-    path.write_bytes(broken)
+    broken = damage(contents(path))
+    replace(path, broken)
     store = await Store.open(path)
     assert store.set_aside is not None
     assert store.set_aside.parent == path.parent
-    assert store.set_aside.read_bytes() == broken
+    assert contents(store.set_aside) == broken
     await fill(store, ALICE, 1)
     assert len(await store.history(ALICE)) == 1
     await store.close()
@@ -152,10 +165,10 @@ async def test_a_newer_history_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    before = path.read_bytes()
+    before = contents(path)
     with pytest.raises(StoreError, match="newer version"):
         await Store.open(path)
-    assert path.read_bytes() == before
+    assert contents(path) == before
 
 
 async def test_a_path_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def test_malformed_hop(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
+        encode(StopConnect(A))[3:],  # all but the type
         b"",
         b"\xff",
         bytes.fromhex("2064"),
@@ -313,6 +314,20 @@ def test_absurd_numbers_are_clamped(absurd: int) -> None:
     assert decode_stop(encode(StopConnect(A, Limit(-5, absurd)))[1:]) == StopConnect(
         A, Limit(None, CIRCUIT_MAX_BYTES)
     )
+
+
+def test_longest_message() -> None:
+    padding = PROTOBUF_MAX_MESSAGE - 8
+    data = _hop(type=0, peer={"id": bytes(padding)})
+    assert len(data) == PROTOBUF_MAX_MESSAGE
+    assert decode_hop(data) == HopReserve()
+    exchange = HopServerExchange()
+    exchange.receive_data(length_prefixed(data))
+    assert exchange.result == HopReserve()
+
+
+def test_statuses_are_those_of_the_protocol() -> None:
+    assert {status.name: int(status) for status in Status} == dict(circuit_pb2.Status.items())
 
 
 def test_limit_is_about_presence() -> None:

@@ -49,12 +49,16 @@ def _line(
         (_line(kind="relay") + " raddr 10.0.0.1 rport 70000", _line(kind="relay")),
         (_line(foundation="a1+/"), _line(foundation="a1+/")),
         (_line(kind="prflx"), _line(kind="prflx")),
+        (_line(kind="relay") + " raddr 10.0.0.1", _line(kind="relay")),
+        (_line(kind="relay") + " rport 4000", _line(kind="relay")),
+        (_line(priority=str(2**32 - 1), port="65535"), _line(priority=str(2**32 - 1), port="65535")),
+        (_line(priority="1", port="1"), _line(priority="1", port="1")),
     ],
 )
 def test_normalised(line: str, expected: str) -> None:
     parsed = normalise_candidate(line)
     assert parsed.text == expected
-    assert not parsed.mdns
+    assert parsed.mdns is False
     assert normalise_candidate(parsed.text) == parsed
 
 

@@ -10,7 +10,7 @@ from textual.app import App
 from p2pchat_core.clock import Clock, SystemClock
 from p2pchat_tui.commands import Commands
 from p2pchat_tui.screens.main import MainScreen
-from p2pchat_tui.startup import Startup
+from p2pchat_tui.startup import service_factory
 from p2pchat_tui.themes import DARK, LIGHT
 
 if TYPE_CHECKING:
@@ -62,15 +62,13 @@ def run(options: Options) -> int:
     Returns:
         The exit status.
     """
-    startup = Startup(options)
-    app = P2PChatApp(startup.factory, name=options.name, connect=options.connect or "")
+    app = P2PChatApp(service_factory(options), name=options.name, connect=options.connect or "")
 
     async def main() -> None:
         try:
             await app.run_async()
         finally:
             await app.main.bridge.stop()
-            await startup.stop()
 
     asyncio.run(main())
     return app.return_code or 0

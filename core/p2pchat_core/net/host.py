@@ -206,9 +206,14 @@ class Host:
 
         Raises:
             AddressError: not a ws or wss address.
-            DialError: the address cannot be bound.
+            ConfigError: the address cannot be bound.
         """
-        listener = await WebSocketListener.open(address, self._on_websocket, ssl_context=ssl_context)
+        listener = await WebSocketListener.open(
+            address,
+            self._on_websocket,
+            ssl_context=ssl_context,
+            admit=self._admits,
+        )
         self._listeners.append(listener)
         return listener.addresses
 
@@ -223,17 +228,16 @@ class Host:
             )
         )
 
+    def _admits(self, remote_ip: str) -> bool:
+        room = len(self._connections) < self.config.max_connections
+        return (
+            room
+            and not self._closing
+            and self._pending < self.config.max_pending_upgrades
+            and self.admit(remote_ip)
+        )
+
     async def _on_websocket(self, raw: WebSocketStream) -> None:
-        remote_ip = raw.remote_address.value("ip4") or raw.remote_address.value("ip6") or ""
-        full = len(self._connections) >= self.config.max_connections
-        if (
-            full
-            or self._closing
-            or self._pending >= self.config.max_pending_upgrades
-            or not self.admit(remote_ip)
-        ):
-            raw.abort()
-            return
         self._pending += 1
         try:
             upgraded = await upgrade_inbound(raw, self.identity)

@@ -56,7 +56,9 @@ def parse_candidate(text: str) -> RemoteCandidate:
     # A peer-reflexive address is one that we see, never one that is told; libraries treat it as server-reflexive.
     kind = "srflx" if kind == "prflx" else kind
     address = _address(host)
-    return RemoteCandidate(foundation, int(priority), host if address is None else str(address), int(port), kind)
+    return RemoteCandidate(
+        foundation, int(priority), host if address is None else str(address), int(port), kind
+    )
 
 
 def format_candidate(

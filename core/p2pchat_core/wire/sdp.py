@@ -22,7 +22,9 @@ _ICE_TEXT: Final = r"[A-Za-z0-9+/]"
 _UFRAG: Final = re.compile(_ICE_TEXT + r"{4,256}")
 _PASSWORD: Final = re.compile(_ICE_TEXT + r"{22,256}")
 _FINGERPRINT: Final = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){31}", re.IGNORECASE)
-_MEDIA: Final = re.compile(r"application ([0-9]{1,5}) (?:UDP/DTLS/SCTP|DTLS/SCTP|UDP/TLS/SCTP) webrtc-datachannel")
+_MEDIA: Final = re.compile(
+    r"application ([0-9]{1,5}) (?:UDP/DTLS/SCTP|DTLS/SCTP|UDP/TLS/SCTP) webrtc-datachannel"
+)
 _MID: Final = re.compile(r"[!-~]{1,16}")
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _DEFAULT_SCTP_PORT: Final = 5000
@@ -120,7 +122,9 @@ def parse_sdp(text: str) -> SessionDescription:
     session, media = _sections(text)
     found = media.fingerprints or session.fingerprints
     if len(found) != 1:
-        raise _bad("has no SHA-256 certificate fingerprint" if not found else "has several certificate fingerprints")
+        raise _bad(
+            "has no SHA-256 certificate fingerprint" if not found else "has several certificate fingerprints"
+        )
 
     def value(name: str, default: str) -> str:
         return media.attributes.get(name, session.attributes.get(name, default))
@@ -142,7 +146,9 @@ def parse_sdp(text: str) -> SessionDescription:
         setup=setup,
         mid=mid,
         sctp_port=_number(media.attributes.get("sctp-port", str(_DEFAULT_SCTP_PORT)), 1, 65535),
-        max_message_size=_number(media.attributes.get("max-message-size", str(_DEFAULT_MAX_MESSAGE)), 0, 2**32 - 1),
+        max_message_size=_number(
+            media.attributes.get("max-message-size", str(_DEFAULT_MAX_MESSAGE)), 0, 2**32 - 1
+        ),
         candidates=tuple((session.candidates + media.candidates)[:SIGNALING_MAX_CANDIDATES]),
     )
 

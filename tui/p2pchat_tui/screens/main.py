@@ -10,7 +10,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from p2pchat_core import limits
-from p2pchat_core.chat.events import ConnectionEvent, ConnectionState
+from p2pchat_core.chat.events import ConnectionEvent, ConnectionState, Event, ReadyEvent
 from p2pchat_tui import bridge as to
 from p2pchat_tui.bindings import ACTIONS, bindings
 from p2pchat_tui.model import ChatModel
@@ -47,12 +47,13 @@ class MainScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = list(bindings())
     AUTO_FOCUS = "#address-input"
+    # Textual declares these as instance variables, so that mypy wants no ClassVar here.
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-narrow"),
         (72, "-medium"),
         (112, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
 
     def __init__(
         self, factory: to.ServiceFactory, clock: Clock, *, name: str = "", connect: str = ""
@@ -102,9 +103,7 @@ class MainScreen(Screen[None]):
         self._changed()
         self.call_after_refresh(message.done)
 
-    def _notice(self, event: object) -> None:
-        from p2pchat_core.chat.events import ReadyEvent
-
+    def _notice(self, event: Event) -> None:
         if isinstance(event, ReadyEvent) and self._connect:
             address, self._connect = self._connect, ""
             self._dial_address(address)
@@ -132,7 +131,7 @@ class MainScreen(Screen[None]):
 
     def on_message_stored(self, message: to.MessageStored) -> None:
         """One of our messages is safe."""
-        self.query_one(MessageInput).sent(message.text)
+        self.query_one(MessageInput).sent(message.peer, message.text)
         self.model.stored(message.peer, message.text, message.message_id)
         self._changed(to_end=True)
 
@@ -143,7 +142,7 @@ class MainScreen(Screen[None]):
             self.model.dial_failed(message.sentence)
         else:
             if message.command == "send":
-                self.query_one(MessageInput).failed()
+                self.query_one(MessageInput).failed(message.subject)
             self.model.fail(message.sentence, message.subject)
         self._changed(to_end=True)
 
@@ -181,20 +180,17 @@ class MainScreen(Screen[None]):
             self._to_conversation()
 
     def on_message_input_submitted(self, message: MessageInput.Submitted) -> None:
-        """Send, if it can be sent; otherwise say why and keep the text."""
-        field, current = self.query_one(MessageInput), self.model.current
+        """Send, unless it is too long; then say so and keep the text."""
         size = len(message.text.encode("utf-8", "replace"))
-        if current is None:
-            field.failed()
-        elif size > limits.CHAT_MAX_TEXT:
-            field.failed()
-            self.model.fail(
-                f"The message has {size} bytes and {limits.CHAT_MAX_TEXT} is the limit. Send it in parts.",
-                current.peer,
-            )
-            self._changed(to_end=True)
-        else:
-            self.run_worker(self.bridge.send(current.peer, message.text), group="send")
+        if size <= limits.CHAT_MAX_TEXT:
+            self.run_worker(self.bridge.send(message.peer, message.text), group="send")
+            return
+        self.query_one(MessageInput).failed(message.peer)
+        self.model.fail(
+            f"The message has {size} bytes and {limits.CHAT_MAX_TEXT} is the limit. Send it in parts.",
+            message.peer,
+        )
+        self._changed(to_end=True)
 
     def on_conversation_item_chosen(self, message: ConversationItem.Chosen) -> None:
         """A conversation was clicked."""

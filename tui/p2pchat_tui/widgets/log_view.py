@@ -81,11 +81,14 @@ class LogView(ScrollView, can_focus=True):
             to_end: scroll to the end even if the reader has scrolled up.
         """
         at_end = self.scroll_offset.y >= self.max_scroll_y - _NEAR_END
-        self._lines = lines
-        self._lay_out()
+        if lines != self._lines:
+            self._lines = lines
+            self._lay_out()
+            self.refresh()
+        elif not to_end:
+            return
         if at_end or to_end:
             self.scroll_end(animate=False, immediate=False)
-        self.refresh()
 
     def on_resize(self) -> None:
         """Wrap anew; a reader at the end stays at the end."""

@@ -34,21 +34,28 @@ class MessageInput(TextArea, inherit_bindings=False):
 
     @dataclass
     class Submitted(Message):
-        """The user wants `text` sent."""
+        """The user wants `text` sent to `peer`."""
 
+        peer: str
         text: str
 
     def __init__(self) -> None:
-        super().__init__(
-            id="message-input", compact=True, soft_wrap=True, show_line_numbers=False, tab_behavior="focus"
-        )
+        super().__init__(id="message-input", compact=True, soft_wrap=True, tab_behavior="focus")
         self.add_class("pane")
         self.highlight_cursor_line = False
-        self._in_flight: str | None = None
+        self._peer: str | None = None
+        self._drafts: dict[str, str] = {}
+        self._in_flight: set[str] = set()
 
     def show(self, peer: str | None, connected: bool) -> None:
-        """Be ready to write to `peer`, or say why not."""
+        """Be ready to write to `peer`, or say why not. What was being written to another peer waits there."""
         self.disabled = peer is None
+        if peer != self._peer:
+            if self._peer is not None:
+                self._drafts[self._peer] = self.text
+            self._peer = peer
+            self.text = self._drafts.pop(peer, "") if peer is not None else ""
+            self.move_cursor(self.document.end)
         if peer is None:
             self.border_title = Content("Message")
             self.placeholder = Content("Connect to somebody first: ^O")
@@ -58,15 +65,17 @@ class MessageInput(TextArea, inherit_bindings=False):
                 Content("Write a message") if connected else Content("Not connected at the moment")
             )
 
-    def sent(self, text: str) -> None:
+    def sent(self, peer: str, text: str) -> None:
         """`text` is stored: the field may forget it."""
-        self._in_flight = None
-        if self.text == text:
+        self._in_flight.discard(peer)
+        if peer == self._peer and self.text == text:
             self.clear()
+        elif self._drafts.get(peer) == text:
+            del self._drafts[peer]
 
-    def failed(self) -> None:
+    def failed(self, peer: str) -> None:
         """The text could not be sent and stays."""
-        self._in_flight = None
+        self._in_flight.discard(peer)
 
     def on_text_area_changed(self) -> None:
         """Show how much is written once it matters."""
@@ -80,10 +89,10 @@ class MessageInput(TextArea, inherit_bindings=False):
             self.border_subtitle = Content.styled(("✗ too long: " if over else "") + words, style)
 
     def action_send(self) -> None:
-        """Send what is written, unless it is under way already or is nothing."""
-        if self.text.strip() and self._in_flight is None:
-            self._in_flight = self.text
-            self.post_message(self.Submitted(self.text))
+        """Send what is written, unless that is under way already or is nothing."""
+        if self._peer is not None and self._peer not in self._in_flight and self.text.strip():
+            self._in_flight.add(self._peer)
+            self.post_message(self.Submitted(self._peer, self.text))
 
     def action_new_line(self) -> None:
         """Begin another line of the same message."""

@@ -79,12 +79,16 @@ def parse_server_url(url: str) -> ServerAddress:
     """
     match = _URL.fullmatch(url)
     if match is None or (match["scheme"] == "stun" and match["transport"]):
-        raise ConfigError(f"{url!r} is not the URL of a STUN or TURN server; an example is stun:stun.example.org:3478.")
+        raise ConfigError(
+            f"{url!r} is not the URL of a STUN or TURN server; an example is stun:stun.example.org:3478."
+        )
     tls = match["scheme"] == "turns"
     port = int(match["port"]) if match["port"] else (_DEFAULT_TLS_PORT if tls else _DEFAULT_PORT)
     if not 1 <= port <= 65535:
         raise ConfigError(f"{url!r} has a port that does not exist.")
-    return ServerAddress(match["scheme"], match["host"].strip("[]"), port, match["transport"] or ("tcp" if tls else "udp"))
+    return ServerAddress(
+        match["scheme"], match["host"].strip("[]"), port, match["transport"] or ("tcp" if tls else "udp")
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,9 @@ def policy_for(config: IceConfig, addresses: list[str]) -> CandidatePolicy:
 
 def _offered(text: str) -> bool:
     address = ipaddress.ip_address(text)
-    return not (address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast)
+    return not (
+        address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+    )
 
 
 async def gather_from_servers(
@@ -84,14 +86,20 @@ async def gather_from_servers(
             group.create_task(_ask_turn(connection, server, report))
 
 
-async def _ask_stun(connection: GuardedIce, server: ServerAddress, report: Callable[[Candidate], None]) -> None:
+async def _ask_stun(
+    connection: GuardedIce, server: ServerAddress, report: Callable[[Candidate], None]
+) -> None:
     try:
         async with asyncio.timeout(STUN_TIMEOUT):
             address = await _resolve(server)
             async with asyncio.TaskGroup() as group:
                 for protocol in connection.protocols:
                     base = protocol.local_candidate
-                    if base.type == "host" and _is_ipv4(base.host) and not _is_loopback_mismatch(base.host, address[0]):
+                    if (
+                        base.type == "host"
+                        and _is_ipv4(base.host)
+                        and not _is_loopback_mismatch(base.host, address[0])
+                    ):
                         group.create_task(_ask_from(protocol, address, report))
     except (TimeoutError, OSError) as exc:
         logger.debug("no answer from STUN server %s: %r", server.host, exc)

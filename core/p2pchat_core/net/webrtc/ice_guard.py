@@ -133,7 +133,9 @@ class GuardedIce(Connection):
         loop = asyncio.get_running_loop()
         for address in self._addresses:
             try:
-                _, protocol = await loop.create_datagram_endpoint(lambda: GuardedStun(self), local_addr=(address, 0))
+                _, protocol = await loop.create_datagram_endpoint(
+                    lambda: GuardedStun(self), local_addr=(address, 0)
+                )
             except OSError as exc:
                 logger.info("no UDP socket on %s: %s", address, exc)
                 continue
@@ -215,9 +217,13 @@ class GuardedIce(Connection):
         if self._early_checks_done and not self._closing:
             self._check_periodic()
 
-    def check_incoming(self, message: stun.Message, addr: tuple[str, int], protocol: ice.StunProtocol) -> None:
+    def check_incoming(
+        self, message: stun.Message, addr: tuple[str, int], protocol: ice.StunProtocol
+    ) -> None:
         """Handle a check that the peer's password has authenticated."""
-        known = any(remote._network_host == addr[0] and remote.port == addr[1] for remote in self._remote_candidates)
+        known = any(
+            remote._network_host == addr[0] and remote.port == addr[1] for remote in self._remote_candidates
+        )
         if not known and len(self._remote_candidates) >= ICE_MAX_REMOTES:
             self.refused += 1
             return
@@ -236,7 +242,9 @@ class GuardedIce(Connection):
         return (
             (protocol, source) in self._heard
             or any(pair.protocol is protocol and pair.remote_addr == source for pair in self._check_list)
-            or any(pair.protocol is protocol and pair.remote_addr == source for pair in self._nominated.values())
+            or any(
+                pair.protocol is protocol and pair.remote_addr == source for pair in self._nominated.values()
+            )
             or any(early[2] is protocol and early[1] == source for early in self._early_checks)
         )
 
@@ -264,7 +272,6 @@ class GuardedIce(Connection):
         """Close every socket."""
         self.flight_answered()
         await super().close()
-
 
     @property
     def released(self) -> bool:

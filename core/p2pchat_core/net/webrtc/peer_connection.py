@@ -122,7 +122,9 @@ class PeerConnection(Association):
     def ask_servers(self, found: Callable[[str], None]) -> None:
         """Ask the STUN and TURN servers, and report each candidate that comes of it."""
         if self._config.stun or self._config.turn:
-            asking = gather_from_servers(self._ice, self._config, lambda candidate: found(self._line(candidate)))
+            asking = gather_from_servers(
+                self._ice, self._config, lambda candidate: found(self._line(candidate))
+            )
             self._tasks.spawn(asking, "ask STUN and TURN servers")
 
     def start(self, remote: SessionDescription) -> None:
@@ -202,7 +204,9 @@ class PeerConnection(Association):
         """Release everything; see `Association.abort`."""
         if self._release is None:
             self._lost("The connection was closed on this side.")
-            self._release = asyncio.get_running_loop().create_task(self._release_all(), name="webrtc: release")
+            self._release = asyncio.get_running_loop().create_task(
+                self._release_all(), name="webrtc: release"
+            )
 
     async def wait_released(self) -> None:
         """Wait for the end of `abort`; see `Association.wait_released`."""
@@ -239,12 +243,16 @@ class PeerConnection(Association):
                     "The DTLS handshake failed: the peer does not have the certificate it announced, or was cut off.",
                     stage="connect",
                 )
-            await self._sctp.start(RTCSctpCapabilities(maxMessageSize=remote.max_message_size), remote.sctp_port)
+            await self._sctp.start(
+                RTCSctpCapabilities(maxMessageSize=remote.max_message_size), remote.sctp_port
+            )
         except (ConnectionLostError, SignalingError) as exc:
             self._fail(exc)
         except Exception as exc:
             logger.debug("the attempt failed", exc_info=True)
-            self._fail(ConnectionLostError(f"The direct connection could not be made ({type(exc).__name__})."))
+            self._fail(
+                ConnectionLostError(f"The direct connection could not be made ({type(exc).__name__}).")
+            )
 
     async def _add(self, remote: RemoteCandidate) -> None:
         candidate = Candidate(

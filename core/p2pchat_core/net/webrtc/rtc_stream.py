@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from p2pchat_core.errors import (
     ConnectionLostError,
@@ -17,6 +17,7 @@ from p2pchat_core.limits import (
     RTC_EARLY_BYTES,
     RTC_EARLY_MESSAGES,
     RTC_FIN_ACK_TIMEOUT,
+    RTC_MAX_MESSAGE,
     RTC_MAX_PAYLOAD,
     STREAM_READ_BUFFER,
 )
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from p2pchat_core.net.webrtc.muxer import DataChannelMuxer
 
 __all__ = ["DataChannelStream"]
+
+_FRAMING: Final = RTC_MAX_MESSAGE - RTC_MAX_PAYLOAD
 
 
 class DataChannelStream(Stream):
@@ -101,7 +104,7 @@ class DataChannelStream(Stream):
                     break
                 await self._wait()
             self._early_messages += 1
-            self._early_bytes += len(piece)
+            self._early_bytes += len(piece) + _FRAMING
             self._machine.send_data(piece)
             self._flush()
         if not data:
@@ -219,7 +222,8 @@ class DataChannelStream(Stream):
     def _early_room(self, size: int) -> bool:
         """js gives a channel up that carries more than this before its multiplexer is up (PROTOCOL 10.1)."""
         return self._muxer.peer_has_spoken or (
-            self._early_messages < RTC_EARLY_MESSAGES and self._early_bytes + size <= RTC_EARLY_BYTES - RTC_EARLY_MESSAGES
+            self._early_messages < RTC_EARLY_MESSAGES
+            and self._early_bytes + size + _FRAMING <= RTC_EARLY_BYTES
         )
 
     def _check_writable(self) -> None:

@@ -66,7 +66,9 @@ class SctpChannel(RTCDataChannel):
             message, once when it is gone, and when what is queued has fallen to `bufferedAmountLowThreshold`.
     """
 
-    def __init__(self, transport: GuardedSctp, parameters: RTCDataChannelParameters, send_open: bool = True) -> None:
+    def __init__(
+        self, transport: GuardedSctp, parameters: RTCDataChannelParameters, send_open: bool = True
+    ) -> None:
         self.on_open: Callable[[], None] | None = None
         self.on_message: Callable[[bytes], None] | None = None
         self.on_close: Callable[[], None] | None = None
@@ -284,7 +286,9 @@ class GuardedSctp(RTCSctpTransport):
         if over > SCTP_WINDOW_SLACK:
             if self._unread * 2 < SCTP_WINDOW:
                 # Not we are slow: the messages never end, so there would never be room again.
-                raise RemoteProtocolError("The peer sent more unfinished messages than the receive window allows.")
+                raise RemoteProtocolError(
+                    "The peer sent more unfinished messages than the receive window allows."
+                )
             return
         if self._mark_received(chunk.tsn):
             return

@@ -6,7 +6,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from p2pchat_core.errors import ConnectionLostError, P2PChatError, RemoteProtocolError, SignalingError, StreamError
+from p2pchat_core.errors import (
+    ConnectionLostError,
+    P2PChatError,
+    RemoteProtocolError,
+    SignalingError,
+    StreamError,
+)
 from p2pchat_core.wire.ice_candidate import IceCandidate
 from p2pchat_core.wire.signaling import (
     AnswerReceived,
@@ -36,7 +42,9 @@ class SdpSignaller:
     def __init__(self, stream: ByteStream, *, dialer: bool) -> None:
         """Run on `stream`; the caller closes or aborts it."""
         self._stream = stream
-        self._machine: SignalingDialer | SignalingListener = SignalingDialer() if dialer else SignalingListener()
+        self._machine: SignalingDialer | SignalingListener = (
+            SignalingDialer() if dialer else SignalingListener()
+        )
         self._writing = asyncio.Lock()
         self._events: list[SignalingEvent] = []
 
@@ -83,7 +91,9 @@ class SdpSignaller:
                         raise SignalingError(f"The peer ended the SDP exchange before its {stage}.", stage)
                 await self._receive()
         except (StreamError, ConnectionLostError) as exc:
-            raise SignalingError(f"The SDP exchange broke off while waiting for the {stage}: {exc}", stage) from exc
+            raise SignalingError(
+                f"The SDP exchange broke off while waiting for the {stage}: {exc}", stage
+            ) from exc
         except RemoteProtocolError as exc:
             raise SignalingError(str(exc), stage) from exc
 

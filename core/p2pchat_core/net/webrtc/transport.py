@@ -67,7 +67,9 @@ async def accept_direct(
 class _Attempt:
     """One exchange and what comes of it."""
 
-    def __init__(self, stream: ByteStream, config: IceConfig, timer: StepTimer | None, *, dialer: bool) -> None:
+    def __init__(
+        self, stream: ByteStream, config: IceConfig, timer: StepTimer | None, *, dialer: bool
+    ) -> None:
         self._stream = stream
         self._timer = timer
         self._dialer = dialer
@@ -98,7 +100,9 @@ class _Attempt:
                 await self._exchange()
         except TimeoutError as exc:
             stage = "answer" if self._dialer else "offer"
-            raise SignalingError(f"The peer did not send its {stage} in {SIGNALING_TIMEOUT:.0f} seconds.", stage) from exc
+            raise SignalingError(
+                f"The peer did not send its {stage} in {SIGNALING_TIMEOUT:.0f} seconds.", stage
+            ) from exc
         self._step(Step.EXCHANGE)
         self._tasks.spawn(self._read_candidates(), "candidates of the peer")
         try:

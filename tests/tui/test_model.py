@@ -1,0 +1,261 @@
+"""What events do to the state behind the screen."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2pchat_core import limits
+from p2pchat_core.chat.events import (
+    ErrorEvent,
+    ListeningEvent,
+    PathKind,
+    RelayEvent,
+    RelayState,
+    SentEvent,
+    StepEvent,
+)
+from p2pchat_tui.log_lines import Delivery, LineKind
+from p2pchat_tui.model import ChatModel, peer_of
+from tests.tui.fake_service import (
+    BOB,
+    CAROL,
+    ME,
+    RELAY,
+    RELAY_ADDRESS,
+    FixedClock,
+    Stored,
+    address_of,
+    closed,
+    opened,
+    said,
+    steps,
+)
+
+
+@pytest.fixture
+def model() -> ChatModel:
+    return ChatModel(FixedClock())
+
+
+def texts(model: ChatModel) -> list[str]:
+    return [line.body.plain for line in model.lines()]
+
+
+def dial(model: ChatModel, peer: str = BOB) -> None:
+    model.begin_dial(address_of(peer))
+    model.apply(opened(peer))
+    model.dialed(address_of(peer), peer, 0.34)
+
+
+def test_the_log_has_the_words_of_the_page(model: ChatModel) -> None:
+    model.apply(ListeningEvent((address_of(ME),)))
+    model.begin_dial(RELAY_ADDRESS)
+    model.dialed_relay(RELAY_ADDRESS)
+    dial(model)
+    model.stored(BOB, "helloa", "01")
+    model.apply(said(BOB, "hellob"))
+    assert [t for t in texts(model) if "is connected" not in t] == [
+        f"Listening on {address_of(ME)}",
+        f"Dialing '{RELAY_ADDRESS}'",
+        f"Connected to '{RELAY_ADDRESS}'",
+        f"Dialing '{address_of(BOB)}'",
+        f"Connected to '{address_of(BOB)}'",
+        f"RTT to {BOB} was 0.3ms",
+        "Sending message 'helloa'",
+        "Received message 'hellob'",
+    ]
+
+
+def test_an_address_is_announced_once(model: ChatModel) -> None:
+    model.apply(ListeningEvent(("/a",)))
+    model.apply(ListeningEvent(("/a", "/b")))
+    assert texts(model) == ["Listening on /a", "Listening on /b"]
+    assert model.addresses == ("/a", "/b")
+
+
+def test_what_a_stranger_says_is_held_until_accepted(model: ChatModel) -> None:
+    model.apply(opened(BOB))
+    model.apply(said(BOB, "psst"))
+    assert [c.peer for c in model.strangers] == [BOB]
+    assert not any("psst" in text for text in texts(model))
+    assert model.selected is None
+    model.accept(BOB)
+    assert model.selected == BOB
+    assert texts(model)[-1] == "Received message 'psst'"
+    assert model.strangers == []
+
+
+def test_a_declined_stranger_stays_silent(model: ChatModel) -> None:
+    model.apply(opened(BOB))
+    model.decline(BOB)
+    model.apply(said(BOB, "psst"))
+    model.apply(opened(BOB))
+    assert model.strangers == [] == model.accepted
+    model.accept(BOB)
+    assert not any("psst" in text for text in texts(model))
+
+
+def test_a_stranger_that_leaves_without_a_word_is_not_asked_about(model: ChatModel) -> None:
+    model.apply(opened(BOB))
+    model.apply(closed(BOB))
+    assert model.strangers == []
+
+
+def test_held_messages_and_strangers_are_bounded(model: ChatModel) -> None:
+    for number in range(limits.SCREEN_HELD_MESSAGES + 7):
+        model.apply(said(BOB, f"m{number}"))
+    assert len(model.conversations[BOB].held) == limits.SCREEN_HELD_MESSAGES
+    model.accept(BOB)
+    assert texts(model)[-1] == "7 more messages came and were not kept."
+    for number in range(limits.SCREEN_STRANGERS + 9):
+        model.apply(opened(f"peer{number}"))
+    assert len(model.strangers) == limits.SCREEN_STRANGERS
+    assert sum("Too many strangers" in text for text in texts(model)) == 1
+
+
+def test_idle_peers_make_room(model: ChatModel) -> None:
+    for number in range(limits.SCREEN_CONVERSATIONS * 2):
+        model.apply(StepEvent(f"peer{number}", 4, "", 1, True))
+    assert len(model.conversations) <= limits.SCREEN_CONVERSATIONS
+    dial(model)
+    assert model.selected == BOB
+
+
+def test_one_peer_cannot_push_another_out_of_the_log(model: ChatModel) -> None:
+    dial(model)
+    model.apply(said(BOB, "keep me"))
+    model.apply(opened(CAROL))
+    model.accept(CAROL)
+    for number in range(limits.SCREEN_LOG_LINES * 5):
+        model.apply(said(CAROL, f"flood {number}", f"{number}"))
+    assert "Received message 'keep me'" in texts(model)
+    assert len(model.conversations[CAROL].lines) == limits.SCREEN_LOG_LINES
+    assert len(model.conversations[CAROL].known) <= 4 * limits.SCREEN_LOG_LINES
+
+
+def test_unread_counts_what_was_not_seen(model: ChatModel) -> None:
+    dial(model)
+    model.apply(opened(CAROL))
+    model.accept(CAROL)
+    model.apply(said(CAROL, "one"))
+    model.apply(said(CAROL, "two"))
+    assert (model.selected, model.conversations[CAROL].unread) == (BOB, 2)
+    assert not any("one" in text for text in texts(model))
+    model.select_next(1)
+    assert (model.selected, model.conversations[CAROL].unread) == (CAROL, 0)
+    model.select_next(1)
+    assert model.selected == BOB
+    model.select_next(-1)
+    assert model.selected == CAROL
+
+
+def test_a_message_is_shown_once(model: ChatModel) -> None:
+    dial(model)
+    model.apply(said(BOB, "hi", "77"))
+    model.apply(said(BOB, "hi", "77"))
+    assert texts(model).count("Received message 'hi'") == 1
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_confirmations_find_their_message(model: ChatModel, early: bool) -> None:
+    dial(model)
+    if not early:
+        model.stored(BOB, "hi", "01")
+        assert model.lines()[-1].delivery is Delivery.QUEUED
+    model.apply(SentEvent(BOB, "01"))
+    if early:
+        model.stored(BOB, "hi", "01")
+    assert model.lines()[-1].delivery is Delivery.SENT
+    model.apply(SentEvent(BOB, "01", delivered=True))
+    model.apply(SentEvent(BOB, "01"))  # late, and no news
+    assert model.lines()[-1].delivery is Delivery.DELIVERED
+    assert model.lines()[-1].shown.plain == "Sending message 'hi' ✓✓"
+
+
+def test_history_comes_above_and_tells_who_is_no_stranger(model: ChatModel) -> None:
+    model.apply(opened(BOB))
+    model.apply(said(BOB, "now", "9"))
+    model.history(BOB, [Stored("1", "before", False), Stored("2", "answer", True), Stored("9", "now", False)])
+    assert model.selected == BOB
+    shown = [line for line in model.lines() if line.kind in (LineKind.RECEIVED, LineKind.SENT)]
+    assert [line.body.plain for line in shown] == [
+        "Received message 'before'",
+        "Sending message 'answer'",
+        "Received message 'now'",
+    ]
+    assert shown[1].delivery is Delivery.DELIVERED
+
+
+def test_history_of_a_peer_we_never_answered_stays_closed(model: ChatModel) -> None:
+    model.apply(opened(BOB))
+    model.history(BOB, [Stored("1", "before", False)])
+    assert model.accepted == []
+    assert not any("before" in text for text in texts(model))
+
+
+def test_past_conversations_are_listed_but_not_opened(model: ChatModel) -> None:
+    model.history(BOB, [Stored("2", "answer", True)])
+    assert [c.peer for c in model.accepted] == [BOB]
+    assert model.selected is None
+
+
+def test_a_new_attempt_starts_the_steps_again(model: ChatModel) -> None:
+    model.begin_dial(address_of(BOB))
+    for step in steps(BOB, 7, "No pair of candidates connected."):
+        model.apply(step)
+    assert set(model.conversations[BOB].steps) == {2, 3, 4, 5, 6, 7}
+    model.apply(StepEvent(BOB, 6, "", 1, True))
+    assert set(model.conversations[BOB].steps) == {2, 3, 4, 5, 6}
+    model.begin_dial(address_of(BOB))
+    assert model.conversations[BOB].steps == {}
+
+
+def test_step_one_is_ours_only_when_we_listen(model: ChatModel) -> None:
+    model.apply(RelayEvent(RELAY_ADDRESS, RelayState.RESERVED, 1.0))
+    model.apply(StepEvent(RELAY, 1, "", 41, True))
+    assert RELAY not in model.conversations
+    assert model.reservation is not None
+    model.begin_dial(address_of(BOB))
+    assert model.reservation is None
+
+
+def test_direct_is_preferred_and_its_end_falls_back(model: ChatModel) -> None:
+    dial(model)
+    model.apply(opened(BOB, PathKind.RELAYED, RELAY_ADDRESS))
+    conversation = model.conversations[BOB]
+    assert conversation.path is PathKind.DIRECT
+    model.rtt(BOB, 4.0)
+    model.apply(closed(BOB, PathKind.DIRECT, "The peer went silent."))
+    assert conversation.path is PathKind.RELAYED
+    assert texts(model)[-1] == "The direct connection ended. The peer went silent."
+    model.apply(closed(BOB, PathKind.RELAYED))
+    assert (conversation.path, conversation.rtt_ms) == (None, None)
+
+
+def test_relay_trouble_is_said_once(model: ChatModel) -> None:
+    for _ in range(3):
+        model.apply(RelayEvent(RELAY_ADDRESS, RelayState.LOST, reason="The relay does not answer."))
+    assert texts(model) == ["The relay does not answer."]
+
+
+def test_errors_go_to_their_conversation(model: ChatModel) -> None:
+    dial(model)
+    model.apply(ErrorEvent("x", "Not delivered.", BOB))
+    model.apply(ErrorEvent("x", "General trouble.\x1b[31m"))
+    assert texts(model)[-2:] == ["Not delivered.", "General trouble.␛[31m"]
+
+
+@pytest.mark.parametrize(
+    ("address", "peer"),
+    [
+        (address_of(BOB), BOB),
+        (RELAY_ADDRESS, RELAY),
+        (RELAY_ADDRESS + "/", RELAY),
+        ("/ip4/1.2.3.4/tcp/1/ws", None),
+        ("/p2p/", None),
+        ("", None),
+        ("p2p", None),
+    ],
+)
+def test_the_peer_at_the_end_of_an_address(address: str, peer: str | None) -> None:
+    assert peer_of(address) == peer
