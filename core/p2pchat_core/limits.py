@@ -191,6 +191,9 @@ SCTP_WINDOW: Final = RTC_REASSEMBLY
 """Receive window of one association: unfinished and unread bytes together."""
 SCTP_WINDOW_SLACK: Final = 256 * KIB
 """Accepted beyond the window from a peer whose data crossed our announcement; more ends the association."""
+SCTP_FLIGHT_MIN: Final = 128 * KIB
+SCTP_FLIGHT_RATE: Final = 8 * MIB
+"""Bytes under way on a path: at least the former, otherwise the round trip time at this rate per second."""
 SCTP_CHUNK_OVERHEAD: Final = 128
 """What holding one chunk costs besides its data, so that many tiny chunks count too."""
 SCTP_MAX_AHEAD: Final = 8192

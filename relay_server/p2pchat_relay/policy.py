@@ -52,7 +52,7 @@ class RelayPolicy:
         old = self._slots.get(peer)
         if old is None and len(self._slots) >= self.limits.max_reservations:
             return Status.RESERVATION_REFUSED
-        if (old is None or old.source != source) and not self._has_room(source, old):
+        if not self._has_room(source, old):
             return Status.RESERVATION_REFUSED
         if old is not None:
             self._drop(peer)

@@ -20,8 +20,9 @@ from p2pchat_core.chat.events import (
 from p2pchat_core.chat.model import ServiceConfig
 from p2pchat_core.chat.service import ChatService
 from p2pchat_core.errors import NoReservationError
+from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_relay.server import RelayConfig, RelayServer
-from tests.chat.services import heard
+from tests.chat.services import heard, read, running_page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -113,3 +114,18 @@ async def test_a_peer_without_a_reservation_is_not_found(stack: AsyncExitStack, 
         await bob.connect(f"{relay.addresses[0]}/p2p-circuit/webrtc/p2p/{alice.peer_id}")
     assert caught.value.code == "no_reservation"
     assert bob.status().connections == ()
+
+
+async def test_a_peer_that_listens_itself_is_not_taken_for_a_relay(
+    stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    page = await stack.enter_async_context(running_page())
+    (address,) = await page.host.listen(Multiaddr.parse("/ip4/127.0.0.1/tcp/0/ws"))
+    alice, at_alice = await start_service(stack, tmp_path / "alice")
+    result = await alice.connect(str(address / page.host.peer.as_multiaddr()))
+    assert (result.kind, result.peer, result.path) == ("peer", page.peer, PathKind.DIRECT)
+    assert (await heard(at_alice, ConnectionEvent)).peer == page.peer
+    assert [connection.peer for connection in alice.status().connections] == [page.peer]
+    assert alice.status().relays == ()
+    await alice.send(page.peer, "hello")
+    await read(await page.opened(), "hello")

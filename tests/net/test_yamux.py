@@ -527,6 +527,27 @@ async def test_abort_ends_everything_at_once() -> None:
         assert await client.wait_closed() == "The user gave up."
 
 
+async def test_after_an_abort_nothing_can_be_read() -> None:
+    async with muxers() as (client, server):
+        pairs = [await connect(client, server) for _ in range(2)]
+        for _, theirs in pairs:
+            await theirs.write(b"unread")
+        await settle()
+        client.abort("The user gave up.")
+        await pairs[0][0].close()
+        with pytest.raises(ConnectionLostError, match="gave up"):
+            await pairs[1][0].read()
+        await server.wait_closed()
+    async with against_peer() as (muxer, peer):
+        await peer.say(DATA, SYN, 1, 5, b"hello")
+        stream = await muxer.accept_stream()
+        await peer.channel.close()
+        await muxer.wait_closed()
+        muxer.abort("The user gave up.")
+        with pytest.raises(ConnectionLostError):
+            await stream.read()
+
+
 async def test_end_of_the_channel_reaches_every_stream_after_its_data() -> None:
     async with against_peer() as (muxer, peer):
         await peer.say(WINDOW_UPDATE, SYN, 1, 0)

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.process
 
 COMMAND = [sys.executable, "-m", "p2pchat_relay"]
 LOOPBACK = "/ip4/127.0.0.1/tcp/0/ws"
+# Python must not do the flushing for us.
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 def run(*arguments: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
@@ -37,7 +39,7 @@ async def running(data_dir: Path, *arguments: str) -> AsyncIterator[tuple[asynci
     """Run the command until the test is over; gives the process and its first line."""
     argv = [*COMMAND, "--data-dir", str(data_dir), *arguments]
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe)
+    process = await asyncio.create_subprocess_exec(*argv, stdout=pipe, stderr=pipe, env=BUFFERED)
     try:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 20)

@@ -86,6 +86,16 @@ def test_moving_to_a_full_address_keeps_the_old_reservation() -> None:
     assert policy.reserve(C, "203.0.113.1", 1.0) is Status.OK
 
 
+def test_moving_within_a_full_site_or_renewing_at_a_full_address_is_allowed() -> None:
+    policy = RelayPolicy(RelayLimits(max_reservations_per_ip=1, max_reservations_per_site=1))
+    assert policy.reserve(A, "2001:db8:1:1::1", 0.0) is Status.OK
+    assert policy.reserve(A, "2001:db8:1:1::2", 0.0) is Status.OK
+    assert policy.reserve(A, "2001:db8:1:2::1", 0.0) is Status.OK
+    assert policy.reserve(B, "2001:db8:1:3::1", 0.0) is Status.RESERVATION_REFUSED
+    policy.release(A)
+    assert policy.table_size == 0
+
+
 def test_circuits_are_counted_for_both_ends() -> None:
     policy = RelayPolicy(RelayLimits(max_circuits_per_peer=2))
     for peer in PEERS[:4]:

@@ -226,6 +226,12 @@ async def test_the_default_port_moves_at_the_first_start_only(
             await RelayServer.start(RelayConfig(data_dir=tmp_path / "other", listen=(default,)))
     async with relay(tmp_path, listen=()) as server:
         assert port_of(server) == chosen
+    # Addresses have been given out by now, so the port no longer moves.
+    with (
+        closing(socket.create_server(("127.0.0.1", chosen))),
+        pytest.raises(RelayStartError, match="Another program listens"),
+    ):
+        await RelayServer.start(RelayConfig(data_dir=tmp_path))
 
 
 async def test_a_wildcard_becomes_addresses_others_can_use(tmp_path: Path) -> None:

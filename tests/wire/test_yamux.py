@@ -237,6 +237,43 @@ def test_fin_that_comes_with_payload_takes_effect_after_it(server: YamuxSession)
     assert server.read_data(1, 3, 0.0) == b""
 
 
+def test_fin_of_a_frame_waits_for_the_rest_of_it(server: YamuxSession) -> None:
+    server.receive_data(encode_header(DATA, SYN | FIN, 1, 4) + b"da", 0.0)
+    assert server.read_data(1, 10, 0.0) == b"da"
+    assert server.read_data(1, 10, 0.0) is None
+    server.receive_data(b"ta", 0.0)
+    assert server.read_data(1, 10, 0.0) == b"ta"
+    assert server.read_data(1, 10, 0.0) == b""
+
+
+def test_rest_of_a_frame_is_passed_over_after_a_reset(server: YamuxSession) -> None:
+    server.receive_data(encode_header(DATA, SYN, 1, 10) + b"half", 0.0)
+    server.reset_stream(1)
+    server.receive_data(b"theend" + PING_0, 0.0)
+    assert server.unread_bytes == 0
+    assert server.ended is None
+    assert headers(server)[0] == FrameHeader(PING, ACK, 0, 0)
+
+
+def test_stray_payload_goes_to_no_other_stream(server: YamuxSession) -> None:
+    feed(server, DATA, SYN, 1, 4, b"mine")
+    feed(server, DATA, 0, 3, 5, b"stray")
+    assert server.read_data(1, 100, 0.0) == b"mine"
+    assert server.read_data(1, 100, 0.0) is None
+
+
+def test_closing_after_both_ends_frees_the_stream(pair: Pair) -> None:
+    stream_id = pair.open()
+    send(pair.server, stream_id, b"unread")
+    pair.server.end_write(stream_id)
+    pair.client.end_write(stream_id)
+    pair.move()
+    assert pair.client.stream_count == 1
+    pair.client.close_stream(stream_id, 0.0)
+    assert StreamEnded(stream_id) in pair.client.take_events()
+    assert (pair.client.stream_count, pair.client.unread_bytes) == (0, 0)
+
+
 def test_data_may_follow_the_syn_without_an_ack(pair: Pair) -> None:
     stream_id = pair.client.open_stream(0.0)
     send(pair.client, stream_id, b"early")
@@ -464,6 +501,7 @@ def test_window_grows_only_when_used_up_within_four_round_trips(pair: Pair) -> N
     measure_rtt(pair.server, 0.5)
     for now in (100.0, 102.0, 104.0):  # each window lasts four round trips
         assert transfer(pair, stream_id, WINDOW, now) == WINDOW
+        assert pair.server._core.streams[stream_id].receive_window == WINDOW
     assert transfer(pair, stream_id, 64 * WINDOW, 105.9) == limits.YAMUX_MAX_WINDOW
     assert transfer(pair, stream_id, 64 * WINDOW, 105.9) <= limits.YAMUX_MAX_WINDOW
 
@@ -536,6 +574,13 @@ def test_buffer_is_bounded_and_leaves_room_for_small_writes(pair: Pair) -> None:
     pair.forget_events()
     pair.client.take_output(65519)
     assert pair.client.take_events()[0] == StreamWritable(bulk[0])
+
+
+def test_reset_streams_leave_their_room_to_others(pair: Pair) -> None:
+    for _ in range(10):
+        stream_id = pair.client.open_stream(0.0)
+        assert send(pair.client, stream_id, bytes(WINDOW)) == limits.YAMUX_STREAM_SEND_BUFFER
+        pair.client.reset_stream(stream_id)
 
 
 def test_pong_goes_ahead_of_queued_data(pair: Pair) -> None:
@@ -688,6 +733,14 @@ def test_idle_peer_is_pinged_and_given_up_when_silent(pair: Pair) -> None:
     assert pair.client.ended == "The remote side no longer answers."
     assert headers(pair.client) == [FrameHeader(GO_AWAY, 0, 0, 2)]
     assert pair.client.deadline() is None
+
+
+def test_whatever_is_received_puts_off_the_next_ping(pair: Pair) -> None:
+    stream_id = pair.open()
+    pair.client.handle_timer(0.0)
+    pair.move()
+    pair.client.receive_data(encode_header(WINDOW_UPDATE, 0, stream_id, 1), 10.0)
+    assert pair.client.deadline() == 10.0 + limits.YAMUX_PING_INTERVAL
 
 
 def test_idle_sessions_live_on(pair: Pair) -> None:

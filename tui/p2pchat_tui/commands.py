@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
 
 from p2pchat_tui.bindings import ACTIONS
 from p2pchat_tui.log_lines import short_peer
@@ -22,7 +23,7 @@ class Commands(Provider):
     async def discover(self) -> Hits:
         """List everything, before anything is typed."""
         for title, about, run in self._entries():
-            yield DiscoveryHit(title, run, help=about)
+            yield DiscoveryHit(Content(title), run, text=title, help=about)
 
     async def search(self, query: str) -> Hits:
         """List what matches `query`, best first."""
@@ -30,7 +31,7 @@ class Commands(Provider):
         for title, about, run in self._entries():
             score = matcher.match(title)
             if score > 0:
-                yield Hit(score, matcher.highlight(title), run, help=about)
+                yield Hit(score, matcher.highlight(title), run, text=title, help=about)
 
     def _entries(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         from p2pchat_tui.screens.main import (

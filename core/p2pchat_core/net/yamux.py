@@ -184,14 +184,12 @@ class YamuxMuxer(Muxer):
 
     def close_stream(self, stream: YamuxStream) -> None:
         """Nobody will read or write `stream` any more."""
-        self._unaccepted.pop(stream.stream_id, None)
         if self._streams.get(stream.stream_id) is stream:
             self._session.close_stream(stream.stream_id, self._clock.monotonic())
             self.pump()
 
     def reset_stream(self, stream: YamuxStream) -> None:
         """Nobody wants anything of `stream` any more."""
-        self._unaccepted.pop(stream.stream_id, None)
         if self._streams.pop(stream.stream_id, None) is stream:
             self._session.reset_stream(stream.stream_id)
             self.pump()

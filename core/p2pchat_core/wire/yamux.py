@@ -230,7 +230,6 @@ class YamuxSession:
             return
         self.end_write(stream_id)
         stream.discarding = True
-        core.unaccepted.discard(stream_id)
         core.unread -= stream.drop_unread()
         if stream.remote_ended:
             core.release_if_done(stream)

@@ -67,6 +67,7 @@ class LogView(ScrollView, can_focus=True):
         self._tops: list[int] = []
         self._bases: list[int] = []
         self._wrapped_at = 0
+        self._following = True
         self._wrapped: dict[object, _Entry] = {}
 
     @property
@@ -80,22 +81,25 @@ class LogView(ScrollView, can_focus=True):
         Args:
             to_end: scroll to the end even if the reader has scrolled up.
         """
-        at_end = self.scroll_offset.y >= self.max_scroll_y - _NEAR_END
         if lines != self._lines:
             self._lines = lines
             self._lay_out()
             self.refresh()
         elif not to_end:
             return
-        if at_end or to_end:
+        if self._following or to_end:
             self.scroll_end(animate=False, immediate=False)
 
     def on_resize(self) -> None:
         """Wrap anew; a reader at the end stays at the end."""
-        at_end = self.scroll_offset.y >= self.max_scroll_y - _NEAR_END
         self._lay_out()
-        if at_end:
+        if self._following:
             self.scroll_end(animate=False, immediate=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Notice whether the reader is at the end and wants to stay there."""
+        super().watch_scroll_y(old_value, new_value)
+        self._following = new_value >= self.max_scroll_y - _NEAR_END
 
     def notify_style_update(self) -> None:
         """Colours changed, so what was drawn before is of no use."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import TextArea
 
 from p2pchat_core import limits
@@ -97,6 +98,12 @@ class MessageInput(TextArea, inherit_bindings=False):
     def action_new_line(self) -> None:
         """Begin another line of the same message."""
         self.insert("\n")
+
+    def render_line(self, y: int) -> Strip:
+        """Draw row `y`; where there is no room at all, nothing (the placeholder cannot be wrapped to no width)."""
+        if self.content_size.width < 1:
+            return Strip.blank(self.size.width)
+        return super().render_line(y)
 
     async def _on_key(self, event: events.Key) -> None:
         # Not bindings: those that go before the field's own keys also overtake characters that are still on their

@@ -21,7 +21,7 @@ from p2pchat_core.net.webrtc.ice_guard import GuardedIce, GuardedStun, make_cand
 from p2pchat_core.wire.candidate import CandidatePolicy, is_private
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from aioice import Candidate
 

@@ -32,10 +32,11 @@ from p2pchat_core.limits import (
     ICE_QUEUE,
     ICE_RESENDS,
 )
-from p2pchat_core.wire.candidate import CandidatePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from p2pchat_core.wire.candidate import CandidatePolicy
 
 __all__ = ["GUARDED_AIOICE", "GuardedIce", "GuardedStun"]
 

@@ -6,9 +6,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from p2pchat_core.errors import ConnectionLostError, StreamLimitError
+from p2pchat_core.errors import ConnectionLostError
 from p2pchat_core.limits import (
-    CLOSE_TIMEOUT,
     RTC_EARLY_STREAMS,
     RTC_INIT_TIMEOUT,
     RTC_STALL_TIMEOUT,

@@ -31,7 +31,7 @@ from p2pchat_core.net.webrtc.channel import Association, Channel
 from p2pchat_core.net.webrtc.config import CandidateInfo, IceConfig
 from p2pchat_core.net.webrtc.gathering import find_addresses, gather_from_servers, policy_for
 from p2pchat_core.net.webrtc.ice_guard import GuardedIce
-from p2pchat_core.net.webrtc.sctp_guard import GuardedSctp, SctpChannel
+from p2pchat_core.net.webrtc.sctp_channels import GuardedSctp, SctpChannel
 from p2pchat_core.wire.candidate import RemoteCandidate, format_candidate, parse_candidate
 from p2pchat_core.wire.sdp import SessionDescription, Setup
 
@@ -45,7 +45,6 @@ __all__ = ["PeerConnection"]
 logger = logging.getLogger(__name__)
 
 _SCTP_PORT: Final = 5000
-_FLUSH_STEP: Final = 0.01
 
 
 class _Gatherer(RTCIceGatherer):
@@ -178,6 +177,11 @@ class PeerConnection(Association):
         return self._ice.local_username
 
     @property
+    def reached(self) -> bool:
+        """Whether a pair of addresses worked, whatever came after."""
+        return self._ice.nominated is not None
+
+    @property
     def pairs(self) -> int:
         """How many candidate pairs have been tried."""
         return self._ice.pairs
@@ -195,8 +199,7 @@ class PeerConnection(Association):
         if flush and self._lost_reason is None and self._release is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT / 2):
-                    while not self._sctp.idle and self._lost_reason is None:
-                        await asyncio.sleep(_FLUSH_STEP)
+                    await self._sctp.drained()
         self.abort()
         await self.wait_released()
 

@@ -1,4 +1,4 @@
-"""What aiortc 1.16 leaves open in SCTP and its data channels, closed by a subclass of its transport.
+"""What aiortc 1.16 leaves open in SCTP, closed by a subclass of its transport; data channels are in `sctp_channels`.
 
 The tests in ``tests/net/webrtc/test_sctp_guard.py`` hold each guard in place; look through them when the version of
 aiortc changes (`GUARDED_AIORTC`).
@@ -9,25 +9,22 @@ aiortc changes (`GUARDED_AIORTC`).
   order and messages not yet read count, and so does each chunk's own overhead. As a sender we keep to the peer's.
 * Reassembly is linear (`reassembly`), and chunks far ahead of the next expected one are not kept.
 * Late duplicates of the handshake do not set the numbering back.
-* Data channels: an id is free again when both resets are done; a peer that has seen our reset may reuse an id before
-  its answer has reached us; duplicate or damaged DCEP messages, text, unordered or unreliable channels, ids of the
-  wrong parity, floods of channels are refused.
+* What the peer sends behind a stream reset is kept when it arrives before the reset.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING, Any, Final
 
-from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpTransport
+from aiortc import RTCSctpTransport
 from aiortc import rtcsctptransport as lib
 
-from p2pchat_core.errors import RemoteProtocolError, StreamLimitError
+from p2pchat_core.errors import RemoteProtocolError
 from p2pchat_core.limits import (
-    RTC_MAX_CHANNELS,
-    RTC_OPEN_BURST,
-    RTC_OPENS_PER_SECOND,
+    SCTP_FLIGHT_MIN,
+    SCTP_FLIGHT_RATE,
     SCTP_MAX_AHEAD,
     SCTP_MAX_GAPS,
     SCTP_MAX_STREAMS,
@@ -36,14 +33,13 @@ from p2pchat_core.limits import (
 )
 from p2pchat_core.net.webrtc.reassembly import InboundMessages
 from p2pchat_core.net.webrtc.sctp_packets import check_packet
-from p2pchat_core.wire.dcep import ACK, ChannelOpen, parse_dcep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from aiortc import RTCDtlsTransport
 
-__all__ = ["GUARDED_AIORTC", "GuardedSctp", "SctpChannel"]
+__all__ = ["GUARDED_AIORTC", "GuardedAssociation"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,43 +54,8 @@ def _behind(first: int, second: int) -> int:
     return distance if distance < _HALF else distance - _TSN
 
 
-class SctpChannel(RTCDataChannel):
-    """A data channel that tells one listener directly what happens, and may send before the peer has answered.
-
-    Attributes:
-        on_open, on_message, on_close, on_drained: called when the peer has accepted the channel, with each binary
-            message, once when it is gone, and when what is queued has fallen to `bufferedAmountLowThreshold`.
-    """
-
-    def __init__(
-        self, transport: GuardedSctp, parameters: RTCDataChannelParameters, send_open: bool = True
-    ) -> None:
-        self.on_open: Callable[[], None] | None = None
-        self.on_message: Callable[[bytes], None] | None = None
-        self.on_close: Callable[[], None] | None = None
-        self.on_drained: Callable[[], None] | None = None
-        super().__init__(transport, parameters, send_open)
-
-    def send(self, data: bytes | str) -> None:
-        """Queue one message. The opening message is ahead of it in the same stream, so no answer is waited for."""
-        if self.readyState in ("connecting", "open"):
-            self.transport._data_channel_send(self, data)
-
-    def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
-        """Pass an event of the library on."""
-        listener = {
-            "open": self.on_open,
-            "message": self.on_message,
-            "close": self.on_close,
-            "bufferedamountlow": self.on_drained,
-        }.get(event)
-        if listener is not None:
-            listener(*args)
-        return listener is not None
-
-
-class GuardedSctp(RTCSctpTransport):
-    """The SCTP association of one connection."""
+class GuardedAssociation(RTCSctpTransport):
+    """SCTP itself: packets, numbering, windows. Channels are in `GuardedSctp`."""
 
     def __init__(
         self,
@@ -102,7 +63,6 @@ class GuardedSctp(RTCSctpTransport):
         *,
         port: int,
         on_established: Callable[[], None],
-        on_channel: Callable[[SctpChannel], None],
         on_lost: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, object], str], object],
     ) -> None:
@@ -111,13 +71,11 @@ class GuardedSctp(RTCSctpTransport):
         Args:
             port: our SCTP port.
             on_established: the association is up.
-            on_channel: the peer has opened a channel.
             on_lost: the association has ended; called once, with the reason as a sentence.
             spawn: runs a coroutine in a task that somebody owns.
         """
         super().__init__(transport, port)
         self._on_established = on_established
-        self._on_channel = on_channel
         self._on_lost = on_lost
         self._spawn = spawn
         self._ended = False
@@ -126,23 +84,11 @@ class GuardedSctp(RTCSctpTransport):
         self._peer_window = SCTP_WINDOW
         self._announced = SCTP_WINDOW
         self._inbound: dict[int, InboundMessages] = {}
-        self._open_tokens = float(RTC_OPEN_BURST)
-        self._open_refill = 0.0
+        self._acknowledged = asyncio.Event()
         # Everything here is reliable; without the extension no FORWARD TSN can make us skip data.
         self._local_partial_reliability = False
 
     # --- for the connection -------------------------------------------------------------------------------------
-
-    def open_channel(self, label: str) -> SctpChannel:
-        """Open a channel; it may be used at once.
-
-        Raises:
-            StreamLimitError: there are too many, or no id is free.
-        """
-        limit = min(RTC_MAX_CHANNELS, self.maxChannels or RTC_MAX_CHANNELS)
-        if len(self._data_channels) >= limit:
-            raise StreamLimitError(f"The connection has {len(self._data_channels)} open streams already.")
-        return SctpChannel(self, RTCDataChannelParameters(label=label, ordered=True))
 
     def consumed(self, count: int) -> None:
         """`count` bytes of messages handed out have been read: the window opens again by as much."""
@@ -171,20 +117,11 @@ class GuardedSctp(RTCSctpTransport):
     def _window(self) -> int:
         return max(0, SCTP_WINDOW - self.held)
 
-    @property
-    def idle(self) -> bool:
-        """Whether the peer has acknowledged everything."""
-        return not (self._data_channel_queue or self._outbound_queue or self._sent_queue)
-
-    def discard(self, channel: SctpChannel) -> None:
-        """Drop the messages of `channel` that have not been cut into chunks yet, but not its opening."""
-        kept = type(self._data_channel_queue)()
-        for item in self._data_channel_queue:
-            if item[0] is channel and item[1] != lib.WEBRTC_DCEP:
-                channel._addBufferedAmount(-len(item[2]))
-            else:
-                kept.append(item)
-        self._data_channel_queue = kept
+    async def drained(self) -> None:
+        """Wait until the peer has acknowledged everything, or the association has ended."""
+        while not self._ended and (self._data_channel_queue or self._outbound_queue or self._sent_queue):
+            self._acknowledged.clear()
+            await self._acknowledged.wait()
 
     # --- packets ------------------------------------------------------------------------------------------------
 
@@ -256,6 +193,7 @@ class GuardedSctp(RTCSctpTransport):
         self._data_channel_queue.clear()
         self._outbound_queue.clear()
         self._inbound.clear()
+        self._acknowledged.set()
         super()._set_state(self.State.CLOSED)
 
     # --- receiving ----------------------------------------------------------------------------------------------
@@ -309,129 +247,6 @@ class GuardedSctp(RTCSctpTransport):
             if self._ended:
                 return
 
-    async def _send_sack(self) -> None:
-        if self._last_received_tsn is None or self._ended:
-            return
-        self._announced = self._window
-        misordered = sorted(self._sack_misordered, key=lambda tsn: _behind(self._last_received_tsn or 0, tsn))
-        gaps: list[tuple[int, int]] = []
-        for tsn in misordered:
-            position = _behind(self._last_received_tsn, tsn)
-            if gaps and gaps[-1][1] + 1 == position:
-                gaps[-1] = gaps[-1][0], position
-            elif len(gaps) < SCTP_MAX_GAPS:
-                gaps.append((position, position))
-        sack = lib.SackChunk()
-        sack.cumulative_tsn = self._last_received_tsn
-        sack.advertised_rwnd = self._announced
-        sack.gaps = gaps
-        sack.duplicates = self._sack_duplicates[: SCTP_MAX_GAPS - len(gaps)]
-        self._sack_duplicates.clear()
-        self._sack_needed = False
-        await self._send_chunk(sack)
-
-    # --- sending ------------------------------------------------------------------------------------------------
-
-    async def _receive_sack_chunk(self, chunk: lib.SackChunk) -> None:
-        if _behind(self._last_sacked_tsn, chunk.cumulative_tsn) >= 0:
-            self._peer_window = chunk.advertised_rwnd
-        await super()._receive_sack_chunk(chunk)
-
-    async def _transmit(self) -> None:
-        # Not more under way than the peer has room for, but always one chunk, which finds out about new room.
-        wanted = self._cwnd
-        self._cwnd = min(wanted, max(self._peer_window, 1))
-        try:
-            await super()._transmit()
-        finally:
-            self._cwnd = wanted
-
-    async def _transmit_reconfig(self) -> None:
-        # A channel that still has messages to send must not hold up the closing of the others.
-        pending = {channel.id for channel, _, _ in self._data_channel_queue}
-        waiting = [stream_id for stream_id in self._reconfig_queue if stream_id in pending]
-        self._reconfig_queue = [stream_id for stream_id in self._reconfig_queue if stream_id not in pending]
-        await super()._transmit_reconfig()
-        self._reconfig_queue += waiting
-
-    # --- data channels ------------------------------------------------------------------------------------------
-
-    async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
-        if pp_id == lib.WEBRTC_DCEP:
-            opening = parse_dcep(data)
-            if opening is None:
-                self._accepted(stream_id)
-            else:
-                await self._opened(stream_id, opening)
-            return
-        channel = self._data_channels.get(stream_id)
-        if channel is None or channel.readyState in ("closing", "closed"):
-            return
-        if pp_id == lib.WEBRTC_BINARY:
-            self._unread += len(data)
-            channel.emit("message", data)
-        elif pp_id != lib.WEBRTC_BINARY_EMPTY:
-            channel.close()  # libp2p has no use for text
-
-    def _accepted(self, stream_id: int) -> None:
-        channel = self._data_channels.get(stream_id)
-        if channel is not None and channel.readyState == "connecting":
-            channel._setReadyState("open")
-
-    async def _opened(self, stream_id: int, opening: ChannelOpen) -> None:
-        self._count_open()
-        if stream_id % 2 == (1 if self.is_server else 0):
-            raise RemoteProtocolError("The peer opened a data channel with one of our numbers.")
-        old = self._data_channels.get(stream_id)
-        if old is not None:
-            await self._release_reused(stream_id, old)
-        channel = SctpChannel(
-            self,
-            RTCDataChannelParameters(label=opening.label, protocol=opening.protocol, id=stream_id),
-            send_open=False,
-        )
-        self._data_channels[stream_id] = channel
-        channel._setReadyState("open")
-        if not opening.reliable_ordered or len(self._data_channels) > RTC_MAX_CHANNELS:
-            channel.close()
-            return
-        self._data_channel_queue.append((channel, lib.WEBRTC_DCEP, ACK))
-        await self._data_channel_flush()
-        self._on_channel(channel)
-
-    async def _release_reused(self, stream_id: int, old: RTCDataChannel) -> None:
-        """The peer reuses an id: right if it has seen our reset, of which only the answer is still under way."""
-        request = self._reconfig_request
-        resetting = request is not None and stream_id in request.streams
-        if old.readyState != "closing" or stream_id not in self._data_channel_inbound_reset or not resetting:
-            raise RemoteProtocolError("The peer opened a data channel that is open already.")
-        assert request is not None
-        request.streams = [other for other in request.streams if other != stream_id]
-        self._outbound_stream_seq.pop(stream_id, None)
-        self._data_channel_closed(stream_id)
-        if not request.streams:
-            # Sent once more, an empty list would mean every stream (RFC 6525 section 4.1).
-            self._reconfig_timer_cancel()
-            self._reconfig_request = None
-            await self._transmit_reconfig()
-
-    def _count_open(self) -> None:
-        now = time.monotonic()
-        if self._open_refill:
-            earned = (now - self._open_refill) * RTC_OPENS_PER_SECOND
-            self._open_tokens = min(RTC_OPEN_BURST, self._open_tokens + earned)
-        self._open_refill = now
-        self._open_tokens -= 1
-        if self._open_tokens < 0:
-            raise RemoteProtocolError("The peer opens data channels faster than any use of them needs.")
-
-    def _data_channel_closed(self, stream_id: int) -> None:
-        self._data_channel_inbound_reset.discard(stream_id)
-        self._data_channel_outbound_reset.discard(stream_id)
-        channel = self._data_channels.pop(stream_id, None)
-        if channel is not None:
-            channel._setReadyState("closed")
-
     async def _reset_deferred_streams(self) -> None:
         request = self._reconfig_deferred
         last = self._last_received_tsn
@@ -468,3 +283,44 @@ class GuardedSctp(RTCSctpTransport):
             return
         await self._deliver(stream_id, stream)
         self._unfinished += stream.held
+
+    async def _send_sack(self) -> None:
+        if self._last_received_tsn is None or self._ended:
+            return
+        self._announced = self._window
+        misordered = sorted(self._sack_misordered, key=lambda tsn: _behind(self._last_received_tsn or 0, tsn))
+        gaps: list[tuple[int, int]] = []
+        for tsn in misordered:
+            position = _behind(self._last_received_tsn, tsn)
+            if gaps and gaps[-1][1] + 1 == position:
+                gaps[-1] = gaps[-1][0], position
+            elif len(gaps) < SCTP_MAX_GAPS:
+                gaps.append((position, position))
+        sack = lib.SackChunk()
+        sack.cumulative_tsn = self._last_received_tsn
+        sack.advertised_rwnd = self._announced
+        sack.gaps = gaps
+        sack.duplicates = self._sack_duplicates[: SCTP_MAX_GAPS - len(gaps)]
+        self._sack_duplicates.clear()
+        self._sack_needed = False
+        await self._send_chunk(sack)
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    async def _receive_sack_chunk(self, chunk: lib.SackChunk) -> None:
+        if _behind(self._last_sacked_tsn, chunk.cumulative_tsn) >= 0:
+            self._peer_window = chunk.advertised_rwnd
+        await super()._receive_sack_chunk(chunk)
+        self._acknowledged.set()
+
+    async def _transmit(self) -> None:
+        # Not more under way than the peer has room for, but always one chunk, which finds out about new room. Nor more
+        # than a path of this round trip needs: it would only overflow the UDP buffer of the other machine, and every
+        # loss of that kind costs a retransmission timeout of a second.
+        wanted = self._cwnd
+        path = max(SCTP_FLIGHT_MIN, int((self._srtt or 0) * SCTP_FLIGHT_RATE))
+        self._cwnd = min(wanted, path, max(self._peer_window, 1))
+        try:
+            await super()._transmit()
+        finally:
+            self._cwnd = wanted

@@ -7,12 +7,17 @@ wrong, or when they are cancelled, nothing is left behind: no socket, no task, a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2pchat_core.errors import IceFailedError, RemoteProtocolError, SignalingError
+from p2pchat_core.errors import (
+    ConnectionLostError,
+    IceFailedError,
+    P2PChatError,
+    RemoteProtocolError,
+    SignalingError,
+)
 from p2pchat_core.limits import DIRECT_TIMEOUT, SIGNALING_ORPHAN_TIMEOUT, SIGNALING_TIMEOUT
 from p2pchat_core.net.steps import Step
 from p2pchat_core.net.tasks import TaskOwner
@@ -82,12 +87,11 @@ class _Attempt:
     async def run(self) -> DirectConnection:
         try:
             connection = await self._connect()
-        except BaseException as exc:
+        except BaseException:
             self._stream.abort()
             self._muxer.abort("The direct connection was not made.")
             await self._tasks.close()
-            if not isinstance(exc, asyncio.CancelledError):
-                await self._peer.wait_released()
+            await self._peer.wait_released()
             raise
         await self._tasks.close()
         await self._stream.close()
@@ -108,10 +112,14 @@ class _Attempt:
         try:
             async with asyncio.timeout(DIRECT_TIMEOUT):
                 local, remote = await self._peer.wait_connected()
+            if self._dialer:
+                await self._muxer.run_init_channel()
         except TimeoutError as exc:
             raise self._failure() from exc
-        if self._dialer:
-            await self._muxer.run_init_channel()
+        except ConnectionLostError as exc:
+            raise SignalingError(
+                f"The direct connection broke off while it was made: {exc}", "connect"
+            ) from exc
         self._step(Step.DIRECT, f"{local} ⇄ {remote}")
         return DirectConnection(self._muxer, local, remote)
 
@@ -155,7 +163,11 @@ class _Attempt:
             await asyncio.sleep(SIGNALING_ORPHAN_TIMEOUT)
             self._peer.give_up(self._failure())
 
-    def _failure(self) -> IceFailedError:
+    def _failure(self) -> P2PChatError:
+        if self._peer.reached:
+            return SignalingError(
+                "The peer was reached, but the encrypted connection did not come up.", "connect"
+            )
         pairs = self._peer.pairs
         return IceFailedError(
             f"No direct connection: none of the {pairs} pairs of addresses let UDP through."
