@@ -244,6 +244,8 @@ CHAT_MAX_KNOWN_PEERS: Final = 10_000
 """Peers of which we know in memory that they were once connected."""
 WARM_UP_DELAY: Final = 1.0
 """How long loading WebRTC waits for us to be reachable, so that start-up comes first."""
+CHAT_STOP_GRACE: Final = 1.0
+"""For messages to connected peers that are not handed over yet when the program ends; they wait for the next start."""
 CONNECT_TIMEOUT: Final = 45.0
 """A whole connect command: dial, circuit and direct connection have their own, shorter ones."""
 RELAY_CONNECT_TIMEOUT: Final = 15.0

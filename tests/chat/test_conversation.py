@@ -105,6 +105,15 @@ async def test_messages_wait_through_a_restart(tmp_path: Path, bob: ChatService)
         await until_text(at_bob, text_of, "written before the restart, and after it")
 
 
+async def test_what_was_said_just_before_the_end_still_arrives(tmp_path: Path, bob: ChatService) -> None:
+    at_bob = bob.subscribe()
+    async with running_service(tmp_path / "alice") as alice:
+        await meet(alice, bob)
+        for _ in range(5):
+            await alice.send(bob.peer_id, "good-bye. ")
+    await until_text(at_bob, text_of, 5 * "good-bye. ")
+
+
 async def test_who_was_never_met_gets_nothing(alice: ChatService, bob: ChatService) -> None:
     with pytest.raises(NotConnectedError):
         await alice.send(bob.peer_id, "hello")

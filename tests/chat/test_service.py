@@ -232,7 +232,7 @@ async def test_strangers_are_refused_when_only_contacts_may_talk(tmp_path: Path,
             with pytest.raises(StreamResetError):
                 await (await theirs.open_stream([protocol])).read()
         assert await alice.history(page.peer) == []
-        await alice._befriend(page.host.peer)
+        await alice._conversations.befriend(page.host.peer)
     async with running_service(tmp_path / "alice", contacts_only=True) as alice:
         events = alice.subscribe()
         theirs, _ours = await meet(page, alice)

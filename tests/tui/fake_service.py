@@ -143,7 +143,7 @@ class FakeService:
             await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        if not address.startswith("/ip4"):
+        if "/p2p/" not in address:
             raise AddressError(f"This is not an address: '{address[:40]}'.")
         peer = address.rsplit("/", 1)[-1]
         if "p2p-circuit" not in address:

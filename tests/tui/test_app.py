@@ -40,7 +40,8 @@ from tests.tui.fake_service import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from textual.pilot import Pilot
+    from textual.events import Paste
+from textual.pilot import Pilot
 
 HOSTILE = (
     "hi [/b] there",
@@ -74,9 +75,8 @@ async def running(
 
 async def settle(pilot: Pilot[None]) -> None:
     """Let the events of the service, the messages they become and the frame they end in pass."""
-    for _ in range(6):
+    for _ in range(3):
         await pilot.pause()
-        await asyncio.sleep(0)
 
 
 def screen_text(app: P2PChatApp) -> str:
@@ -153,39 +153,46 @@ async def test_the_page_s_conversation() -> None:
         assert not app.main.query_one(Invite).display  # 24 rows are needed for the conversation now
 
 
-@pytest.mark.parametrize("hostile", HOSTILE)
-async def test_hostile_text_in_every_place(hostile: str) -> None:
+async def test_hostile_text_in_every_place() -> None:
     service = FakeService()
     async with running(service, (120, 40)) as (app, pilot):
         await dial(app, pilot)
-        peer = f"12D3{hostile}"
-        service.emit(
-            said(BOB, hostile),
-            ErrorEvent("x", f"It said: {hostile}"),
-            ErrorEvent("x", hostile, BOB),
-            ListeningEvent((f"/ip4/{hostile}", address_of(ME))),
-            RelayEvent(f"/dns4/{hostile}/tcp/{hostile}/ws/p2p/{hostile}", RelayState.REFUSED, reason=hostile),
-            *steps(BOB, 7, hostile),
-            opened(peer, remote=hostile),
-            said(peer, hostile),
-            closed(BOB, reason=hostile),
-            opened(BOB, remote=f"/ip4/{hostile}/udp/{hostile}"),
-        )
+        for hostile in HOSTILE:
+            peer = f"12D3{hostile}"
+            service.failure = None
+            service.emit(
+                said(BOB, hostile),
+                ErrorEvent("x", f"It said: {hostile}"),
+                ErrorEvent("x", hostile, BOB),
+                ListeningEvent((f"/ip4/{hostile}", address_of(ME))),
+                RelayEvent(
+                    f"/dns4/{hostile}/tcp/{hostile}/ws/p2p/{hostile}", RelayState.REFUSED, reason=hostile
+                ),
+                *steps(BOB, 7, hostile),
+                opened(peer, remote=hostile),
+                said(peer, hostile),
+                closed(BOB, reason=hostile),
+                opened(BOB, remote=f"/ip4/{hostile}/udp/{hostile}"),
+            )
+            await settle(pilot)
+            await pilot.press("f3")  # accepts the stranger with the strange name
+            app.main.show_peer(peer)
+            service.failure = DialError(f"No: {hostile}")
+            await dial(app, pilot, f"/ip4/{hostile}")
+            app.main.query_one(MessageInput).focus()
+            app.post_message(Paste(hostile))
+            await pilot.press("enter")
+            await settle(pilot)
+            text = screen_text(app)
+            assert "Log" in text
+            assert not [char for char in FORBIDDEN if char in text]
+        assert len(app.main.model.accepted) == len(HOSTILE) + 1
+        await pilot.press("ctrl+p")  # the palette lists every one of those peers
         await settle(pilot)
-        await pilot.press("f3")  # accepts the stranger with the strange name
+        assert "Talk to" in screen_text(app)
+        assert not [char for char in FORBIDDEN if char in screen_text(app)]
+        await pilot.press("escape", "ctrl+y")
         await settle(pilot)
-        service.failure = DialError(f"No: {hostile}")
-        await dial(app, pilot, f"/ip4/{hostile}")
-        await say(app, pilot, hostile.replace("\ud800\udfff", ""))
-        app.main.show_peer(peer)
-        await settle(pilot)
-        await pilot.press("ctrl+p")
-        await settle(pilot)
-        await pilot.press("escape", "ctrl+y", "f2", "f2")
-        await settle(pilot)
-        text = screen_text(app)
-        assert text
-        assert not any(char in text for char in FORBIDDEN if char != "\n")
         assert app.is_running
 
 
@@ -196,7 +203,7 @@ async def test_clicking_on_markup_does_nothing() -> None:
         service.emit(said(BOB, "[@click=app.quit]" * 4))
         await settle(pilot)
         log = app.main.query_one(LogView)
-        for y in range(log.size.height):
+        for y in range(log.size.height - 5, log.size.height):
             await pilot.click(log, offset=(30, y))
         assert app.is_running
         assert "[@click=app.quit][@click" in log_text(app)
@@ -313,7 +320,7 @@ async def test_text_that_could_not_be_sent_stays() -> None:
         service.failure = DialError("There is no connection to the peer now.")
         await say(app, pilot, "important")
         assert app.main.query_one(MessageInput).text == "important"
-        assert "There is no connection to the peer now." in screen_text(app)
+        assert "There is no connection to the peer now." in log_text(app)
         service.failure = None
         await pilot.press("enter")
         await settle(pilot)
@@ -352,8 +359,6 @@ async def test_keys_typed_quickly_are_all_in_the_message() -> None:
 
 
 async def test_pasting_never_sends() -> None:
-    from textual.events import Paste
-
     service = FakeService()
     async with running(service) as (app, pilot):
         await dial(app, pilot)
@@ -366,8 +371,6 @@ async def test_pasting_never_sends() -> None:
 
 
 async def test_an_address_pasted_in_pieces_is_mended_and_not_dialled() -> None:
-    from textual.events import Paste
-
     service = FakeService()
     async with running(service) as (app, pilot):
         whole = address_of(BOB)
@@ -472,7 +475,7 @@ async def test_a_resize_storm_loses_nothing() -> None:
             (300, 20),
             (72, 34),
             (80, 24),
-        ) * 3:
+        ) * 2:
             await pilot.resize_terminal(width, height)
         await settle(pilot)
         assert log_text(app) == before
@@ -495,7 +498,7 @@ async def test_a_reader_who_scrolled_up_is_left_alone() -> None:
         service.emit(said(BOB, "news"))
         await settle(pilot)
         assert log.scroll_offset.y == at
-        await pilot.press("pagedown")
+        await pilot.press("pagedown", "pagedown")
         await settle(pilot)
         assert "news" in screen_text(app)
 

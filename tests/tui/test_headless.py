@@ -35,6 +35,7 @@ from p2pchat_core.chat.model import (
 )
 from p2pchat_core.errors import NoReservationError, NotConnectedError, P2PChatError
 from p2pchat_tui.headless import Session, event_fields
+from tests.support.hosts import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -237,8 +238,7 @@ async def test_a_slow_command_does_not_hold_up_others(loop: Loop) -> None:
     reading = asyncio.create_task(
         loop.run({"id": 1, "cmd": "connect", "address": "A"}, {"id": 2, "cmd": "ping", "peer": BOB})
     )
-    while not loop.written:
-        await asyncio.sleep(0)
+    await eventually(lambda: loop.written)
     assert [reply["id"] for reply in loop.replies] == [2]
     loop.service.hold.set()
     assert [reply["id"] for reply in await reading] == [2, 1]

@@ -302,9 +302,30 @@ def test_total_limit() -> None:
             dialer.receive_data(message)
 
 
-def test_candidates_are_limited_and_the_rest_is_mentioned_once() -> None:
+def test_exactly_the_total_limit() -> None:
+    dialer = SignalingDialer()
+    dialer.offer(SDP)
+    answer = _wire(ANSWER, SDP)
+    dialer.receive_data(answer)
+    marker = _wire(ICE, "null")
+    count, rest = divmod(SIGNALING_MAX_TOTAL - len(answer), len(marker))
+    dialer.receive_data(marker * count + marker[:rest])
+    with pytest.raises(RemoteProtocolError, match="more than"):
+        dialer.receive_data(b"x")
+
+
+def test_longest_description() -> None:
+    sdp = "x" * (SIGNALING_MAX_MESSAGE - 6)
+    dialer, listener = SignalingDialer(), SignalingListener()
+    dialer.offer(sdp)
+    listener.receive_data(dialer.take_output())
+    assert listener.take_events() == [OfferReceived(sdp)]
+
+
+@pytest.mark.parametrize("count", [SIGNALING_MAX_CANDIDATES + 1, 100])
+def test_candidates_are_limited_and_the_rest_is_mentioned_once(count: int) -> None:
     dialer = _answered()
-    for port in range(2000, 2100):
+    for port in range(2000, 2000 + count):
         dialer.receive_data(_ice(f"candidate:1 1 udp 5 192.0.2.2 {port} typ host"))
     events = dialer.take_events()
     assert len(events) == SIGNALING_MAX_CANDIDATES + 1
@@ -326,6 +347,7 @@ def test_mdns_names_are_limited() -> None:
     dialer.receive_data(_ice(CANDIDATE))
     skipped = CandidateSkipped(f"more than {SIGNALING_MAX_MDNS} .local names")
     events = dialer.take_events()
+    assert all(isinstance(event, CandidateReceived) for event in events[:SIGNALING_MAX_MDNS])
     assert events[SIGNALING_MAX_MDNS:] == [skipped, skipped, CandidateReceived(CANDIDATE)]
 
 

@@ -45,9 +45,6 @@ _ZWNJ, _ZWJ = "\u200c", "\u200d"
 _INVISIBLE: Final = frozenset("\u00ad\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060\u2800\u3164\ufeff\uffa0")
 """Characters that take no room or look like a space, whatever their category says."""
 _NEWLINES: Final = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
-_REMOVED_FROM_INPUT: Final = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
 _LIMIT: Final = {
     Kind.NAME: limits.SCREEN_NAME_CELLS * 8,
     Kind.ADDRESS: limits.MAX_MULTIADDR_TEXT,
@@ -93,7 +90,7 @@ def visible(text: str, kind: Kind) -> str:
 
 
 def clean_input(text: str, *, lines: bool) -> str:
-    """Return pasted `text` without what must never be typed: controls, surrogates, bidi overrides.
+    """Return pasted `text` without what must never be typed: controls, surrogates, invisible characters.
 
     Args:
         lines: keep newlines; otherwise all white space and the frames drawn around text by terminal programs are
@@ -101,12 +98,19 @@ def clean_input(text: str, *, lines: bool) -> str:
     """
     text = text[: limits.SCREEN_PASTE].replace("\r\n", "\n").replace("\r", "\n")
     if not lines:
-        return "".join(c for c in text if _typed(c) and not c.isspace() and not "\u2500" <= c <= "\u259f")
+        return "".join(c for c in text if _typed(c) and not _between_pieces(c))
     return "".join(c for c in text.expandtabs(4) if c == "\n" or _typed(c))
 
 
 def _typed(char: str) -> bool:
-    return unicodedata.category(char) not in ("Cc", "Cs") and char not in _REMOVED_FROM_INPUT
+    if char in (_ZWNJ, _ZWJ):
+        return True  # part of emoji and of several scripts
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in _INVISIBLE
+
+
+def _between_pieces(char: str) -> bool:
+    """Tell whether `char` is no part of any address: blanks, frames, joiners."""
+    return char.isspace() or "\u2500" <= char <= "\u259f" or char in (_ZWNJ, _ZWJ)
 
 
 def _fit(text: str, cells: int) -> str:

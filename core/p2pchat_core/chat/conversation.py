@@ -87,6 +87,9 @@ class Conversation:
         self._allowance = Allowance(
             limits.CHAT_INBOUND_RATE, limits.CHAT_INBOUND_ALLOWANCE, clock.monotonic()
         )
+        self._handed_over = asyncio.Event()  # everything is
+        if not queued:
+            self._handed_over.set()
         self._wake = asyncio.Event()
         self._hope = asyncio.Event()
         self._tasks = TaskOwner(f"conversation with {peer.short()}")
@@ -116,7 +119,7 @@ class Conversation:
         except StreamLimitError as error:
             raise MessageError(str(error)) from None
         message_id = secrets.token_hex(16)
-        self._queued += 1
+        self._count(1)
         try:
             await self._store.add(
                 message_id,
@@ -127,10 +130,14 @@ class Conversation:
                 state=MessageState.QUEUED,
             )
         except BaseException:
-            self._queued -= 1
+            self._count(-1)
             raise
         self._wake.set()
         return message_id
+
+    async def handed_over(self) -> None:
+        """Wait until nothing of ours waits any more."""
+        await self._handed_over.wait()
 
     async def serve(self, stream: Stream) -> None:
         """Handle a chat stream that the peer opened, until it ends."""
@@ -247,7 +254,7 @@ class Conversation:
         self._wake.set()
 
     async def _hand_over(self, stream: Stream, message: StoredMessage) -> None:
-        if message.message_id not in self._unrecorded:
+        if True:
             try:
                 for piece in encode_message(message.text):
                     await stream.write(piece)
@@ -257,9 +264,16 @@ class Conversation:
             self._unrecorded.add(message.message_id)
         await self._store.set_state(message.message_id, MessageState.SENT)
         self._unrecorded.discard(message.message_id)
-        self._queued -= 1
+        self._count(-1)
         self._complaint = ""
         self._hub.emit(SentEvent(self._name, message.message_id))
+
+    def _count(self, change: int) -> None:
+        self._queued += change
+        if self._queued:
+            self._handed_over.clear()
+        else:
+            self._handed_over.set()
 
     def _complain(self, error: P2PChatError) -> None:
         """Tell the user why messages wait, once for each reason."""

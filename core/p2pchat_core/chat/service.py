@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from p2pchat_core import limits
-from p2pchat_core.chat.conversation import Conversation
+from p2pchat_core.chat.conversations import Conversations
 from p2pchat_core.chat.data_dir import DataDir
 from p2pchat_core.chat.event_hub import EventHub, EventStream
 from p2pchat_core.chat.events import ErrorEvent, ReadyEvent, RelayState
@@ -28,6 +28,7 @@ from p2pchat_core.chat.store import Store
 from p2pchat_core.clock import SystemClock
 from p2pchat_core.errors import (
     AddressError,
+    ConnectionLostError,
     DialError,
     MessageError,
     NoAnswerError,
@@ -84,10 +85,7 @@ class ChatService:
         self._hub = EventHub()
         self._events = NodeEvents(self._hub, self._connection_opened)
         self._tasks = TaskOwner("chat service")
-        self._conversations: dict[PeerId, Conversation] = {}
-        self._known: dict[PeerId, None] = {}  # whom messages may wait for, in the order they were met
-        self._contacts: set[PeerId] = set()
-        self._queued: dict[str, int] = {}
+        self._conversations_: Conversations | None = None
         self._data_dir: DataDir | None = None
         self._store_: Store | None = None
         self._node_: Node | None = None
@@ -130,7 +128,9 @@ class ChatService:
     async def stop(self) -> None:
         """Hand back everything and end the event streams. Never raises; calling it again does nothing."""
         await self._tasks.close()
-        await asyncio.gather(*(conversation.close() for conversation in self._conversations.values()))
+        conversations, self._conversations_ = self._conversations_, None
+        if conversations is not None:
+            await conversations.close()
         node, self._node_ = self._node_, None
         if node is not None:
             await node.stop()
@@ -151,13 +151,10 @@ class ChatService:
                     f"The message history was damaged; it was set aside as {store.set_aside} and a new one begun.",
                 )
             )
-        self._contacts = {PeerId.parse(peer) for peer in await store.contacts()}
-        self._known = {PeerId.parse(peer): None for peer in await store.peers()}
-        self._queued = await store.queued_counts()
         config = NodeConfig(ice=ice, relay_stun=self.config.relay_stun)
-        self._node_ = node = self._make_node(
-            identity, config=config, listener=self._events, clock=self._clock
-        )
+        node = self._make_node(identity, config=config, listener=self._events, clock=self._clock)
+        self._node_ = node
+        self._conversations_ = await Conversations.load(node, store, self._hub, self._clock)
         node.handle(CHAT_PROTOCOL, self._serve_chat, on_limited=True)
         node.handle(ECHO_PROTOCOL, self._serve_echo, on_limited=True)
 
@@ -208,7 +205,7 @@ class ChatService:
 
     async def _connect_peer(self, address: Multiaddr) -> ConnectResult:
         connection = await self._node.connect(address)
-        await self._befriend(connection.peer)
+        await self._conversations.befriend(connection.peer)
         return await self._connected(connection)
 
     async def _connect_websocket(self, address: Multiaddr) -> ConnectResult:
@@ -220,7 +217,7 @@ class ChatService:
         info = await self._node.identify.identified(connection)
         if info is not None and HOP_PROTOCOL not in info.protocols:
             self._events.tell(connection)
-            await self._befriend(connection.peer)
+            await self._conversations.befriend(connection.peer)
             return await self._connected(connection)
         relay = connection.remote_address
         if not any(
@@ -243,12 +240,6 @@ class ChatService:
             logger.debug("no round trip of %s: %s", connection, error)
             return None
 
-    async def _befriend(self, peer: PeerId) -> None:
-        """Whom the user connects to is a contact from then on."""
-        if peer not in self._contacts:
-            self._contacts.add(peer)
-            await self._store.add_contact(str(peer), self._clock.time())
-
     # --- talking ------------------------------------------------------------------------------------------------------
 
     async def send(self, peer: str, text: str) -> str:
@@ -262,11 +253,11 @@ class ChatService:
             StoreError: it could not be stored.
         """
         who = self._peer(peer)
-        if who not in self._known and not self._connections(who):
+        if who not in self._conversations.known and not self._node.host.connections(who):
             raise NotConnectedError(
                 f"You have never been connected to {who.short()}; connect to its address first."
             )
-        return await self._conversation(who).send(text)
+        return await self._conversations.send(who, text)
 
     async def echo(self, peer: str, text: str) -> EchoResult:
         """Have the peer's echo service send `text` back.
@@ -290,7 +281,7 @@ class ChatService:
 
     def peers(self) -> list[str]:
         """Return everyone we have talked with or been connected to, those known longest first."""
-        return [str(peer) for peer in self._known]
+        return [str(peer) for peer in self._conversations.known]
 
     def status(self) -> Status:
         """Return the whole node at a glance."""
@@ -319,14 +310,20 @@ class ChatService:
     @property
     def _node(self) -> Node:
         if self._node_ is None:
-            raise RuntimeError("the chat service was not started")
+            raise ConnectionLostError("The chat service is not running.")
         return self._node_
 
     @property
     def _store(self) -> Store:
         if self._store_ is None:
-            raise RuntimeError("the chat service was not started")
+            raise ConnectionLostError("The chat service is not running.")
         return self._store_
+
+    @property
+    def _conversations(self) -> Conversations:
+        if self._conversations_ is None:
+            raise ConnectionLostError("The chat service is not running.")
+        return self._conversations_
 
     def _peer(self, text: str) -> PeerId:
         peer = PeerId.parse(text)
@@ -334,70 +331,29 @@ class ChatService:
             raise OwnAddressError("That is your own PeerId.")
         return peer
 
-    def _connections(self, peer: PeerId) -> list[Connection]:
-        return self._node.host.connections(peer)
-
     def _best(self, peer: PeerId) -> Connection:
-        connections = self._connections(peer)
+        connections = self._node.host.connections(peer)
         if not connections:
             raise NotConnectedError(
                 f"There is no connection to {peer.short()}; connect to its address first."
             )
         return connections[0]
 
-    def _agent(self, peer: PeerId) -> str:
-        info = self._node.info(peer)
-        return "" if info is None else info.agent
-
-    def _conversation(self, peer: PeerId) -> Conversation:
-        conversation = self._conversations.get(peer)
-        if conversation is None:
-            self._forget_idle()
-            conversation = self._conversations[peer] = Conversation(
-                peer,
-                connections=self._connections,
-                agent=self._agent,
-                store=self._store,
-                hub=self._hub,
-                clock=self._clock,
-                queued=self._queued.pop(str(peer), 0),
-            )
-            self._remember(peer)
-        return conversation
-
-    def _forget_idle(self) -> None:
-        """Make room for one more conversation by closing those in which nothing is going on."""
-        if len(self._conversations) < limits.CHAT_MAX_CONVERSATIONS:
-            return
-        for peer in [peer for peer, conversation in self._conversations.items() if conversation.idle]:
-            self._tasks.spawn(self._conversations.pop(peer).close(), "close an idle conversation")
-
-    def _remember(self, peer: PeerId) -> None:
-        self._known[peer] = None
-        while len(self._known) > limits.CHAT_MAX_KNOWN_PEERS:
-            del self._known[next(iter(self._known))]
-
     def _connection_opened(self, connection: Connection) -> None:
-        peer = connection.peer
-        self._remember(peer)
-        conversation = self._conversations.get(peer)
-        if conversation is None and str(peer) in self._queued:
-            conversation = self._conversation(peer)
-        if conversation is not None:
-            conversation.connection_opened(connection)
+        if self._conversations_ is not None:
+            self._conversations_.connection_opened(connection)
 
     async def _serve_chat(self, stream: Stream) -> None:
-        peer = stream.connection.peer
-        if self._refuses(peer):
+        if self._refuses(stream.connection.peer):
             stream.abort()
-            return
-        await self._conversation(peer).serve(stream)
+        else:
+            await self._conversations.serve(stream)
 
     async def _serve_echo(self, stream: Stream) -> None:
         if self._refuses(stream.connection.peer):
             stream.abort()
-            return
-        await serve_echo(stream)
+        else:
+            await serve_echo(stream)
 
     def _refuses(self, peer: PeerId) -> bool:
-        return self.config.contacts_only and peer not in self._contacts
+        return self.config.contacts_only and not self._conversations.is_contact(peer)

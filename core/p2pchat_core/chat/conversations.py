@@ -1,0 +1,142 @@
+"""All conversations of one service: who may have one, and which messages wait for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from p2pchat_core import limits
+from p2pchat_core.chat.conversation import Conversation
+from p2pchat_core.identity.peer_id import PeerId
+from p2pchat_core.net.tasks import TaskOwner
+
+if TYPE_CHECKING:
+    from p2pchat_core.chat.event_hub import EventHub
+    from p2pchat_core.chat.store import Store
+    from p2pchat_core.clock import Clock
+    from p2pchat_core.net.connection import Connection
+    from p2pchat_core.net.node import Node
+    from p2pchat_core.net.stream import Stream
+
+__all__ = ["Conversations"]
+
+
+class Conversations:
+    """Makes a conversation when there is something to say or to hear, and forgets those in which nothing goes on.
+
+    Attributes:
+        known: everyone we have talked with or been connected to, those known longest first.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        store: Store,
+        hub: EventHub,
+        clock: Clock,
+        *,
+        known: list[PeerId],
+        contacts: set[PeerId],
+        queued: dict[PeerId, int],
+    ) -> None:
+        """Not called directly: see `load`."""
+        self.known: dict[PeerId, None] = dict.fromkeys(known)
+        self._node = node
+        self._store = store
+        self._hub = hub
+        self._clock = clock
+        self._contacts = contacts
+        self._queued = queued
+        self._open: dict[PeerId, Conversation] = {}
+        self._tasks = TaskOwner("conversations")
+
+    @classmethod
+    async def load(cls, node: Node, store: Store, hub: EventHub, clock: Clock) -> Conversations:
+        """Read from the store who is known and what waits.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return cls(
+            node,
+            store,
+            hub,
+            clock,
+            known=[PeerId.parse(peer) for peer in await store.peers()],
+            contacts={PeerId.parse(peer) for peer in await store.contacts()},
+            queued={PeerId.parse(peer): count for peer, count in (await store.queued_counts()).items()},
+        )
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def is_contact(self, peer: PeerId) -> bool:
+        """Whether the user has ever connected to `peer`."""
+        return peer in self._contacts
+
+    async def befriend(self, peer: PeerId) -> None:
+        """Make `peer` a contact, for good.
+
+        Raises:
+            StoreError: it cannot be stored.
+        """
+        if peer not in self._contacts:
+            self._contacts.add(peer)
+            await self._store.add_contact(str(peer), self._clock.time())
+
+    async def send(self, peer: PeerId, text: str) -> str:
+        """Store a message; see `Conversation.send`."""
+        return await self._with(peer).send(text)
+
+    async def serve(self, stream: Stream) -> None:
+        """Handle a chat stream that a peer opened, until it ends."""
+        await self._with(stream.connection.peer).serve(stream)
+
+    def connection_opened(self, connection: Connection) -> None:
+        """Hand over what waits for the peer, and repair what its last connection took along."""
+        peer = connection.peer
+        self._remember(peer)
+        conversation = self._with(peer) if peer in self._queued else self._open.get(peer)
+        if conversation is not None:
+            conversation.connection_opened(connection)
+
+    async def close(self) -> None:
+        """Hand over what can be within `CHAT_STOP_GRACE`, then end every conversation. Never raises."""
+        reachable = [self._open[peer] for peer in self._open if self._node.host.connections(peer)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.CHAT_STOP_GRACE):
+                await asyncio.gather(*(conversation.handed_over() for conversation in reachable))
+        await asyncio.gather(*(conversation.close() for conversation in self._open.values()))
+        await self._tasks.close()
+
+    def _with(self, peer: PeerId) -> Conversation:
+        conversation = self._open.get(peer)
+        if conversation is None:
+            self._forget_idle()
+            conversation = self._open[peer] = Conversation(
+                peer,
+                connections=self._node.host.connections,
+                agent=self._agent,
+                store=self._store,
+                hub=self._hub,
+                clock=self._clock,
+                queued=self._queued.pop(peer, 0),
+            )
+            self._remember(peer)
+        return conversation
+
+    def _agent(self, peer: PeerId) -> str:
+        info = self._node.info(peer)
+        return "" if info is None else info.agent
+
+    def _forget_idle(self) -> None:
+        if len(self._open) < limits.CHAT_MAX_CONVERSATIONS:
+            return
+        for peer in [peer for peer, conversation in self._open.items() if conversation.idle]:
+            self._tasks.spawn(self._open.pop(peer).close(), "close an idle conversation")
+
+    def _remember(self, peer: PeerId) -> None:
+        self.known[peer] = None
+        while len(self.known) > limits.CHAT_MAX_KNOWN_PEERS:
+            del self.known[next(iter(self.known))]
