@@ -41,7 +41,10 @@ def test_pieces_make_no_difference(messages: list[bytes], data: st.DataObject) -
 
 
 @settings(max_examples=100)
-@given(st.lists(st.sampled_from(["send", "fin", "stop", "abort", "deliver a", "deliver b"]), max_size=30), st.booleans())
+@given(
+    st.lists(st.sampled_from(["send", "fin", "stop", "abort", "deliver a", "deliver b"]), max_size=30),
+    st.booleans(),
+)
 def test_two_ends_agree_when_everything_is_delivered(actions: list[str], swap: bool) -> None:
     left, right = RtcStream(), RtcStream()
     sent, received = b"", b""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from textual.events import Paste
 from textual.widgets import Input
 
 from p2pchat_core import limits
@@ -40,7 +41,6 @@ from tests.tui.fake_service import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from textual.events import Paste
 from textual.pilot import Pilot
 
 HOSTILE = (

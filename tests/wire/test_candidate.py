@@ -43,7 +43,9 @@ def test_names_of_the_local_network() -> None:
     assert not parse_candidate(BROWSER).mdns
 
 
-@pytest.mark.parametrize("text", ["", "candidate:", BROWSER.replace(" udp ", " tcp "), BROWSER[:40], "x" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "candidate:", BROWSER.replace(" udp ", " tcp "), BROWSER[:40], "x" * 5000]
+)
 def test_damage_is_reported(text: str) -> None:
     with pytest.raises(RemoteProtocolError):
         parse_candidate(text)

@@ -18,11 +18,20 @@ def test_vectors() -> None:
 
 
 def test_only_type_zero_is_reliable_and_ordered() -> None:
-    assert [kind for kind in (0, 1, 2, 0x80, 0x81, 0x82, 0x77) if ChannelOpen(kind=kind).reliable_ordered] == [0]
+    assert [
+        kind for kind in (0, 1, 2, 0x80, 0x81, 0x82, 0x77) if ChannelOpen(kind=kind).reliable_ordered
+    ] == [0]
 
 
 @pytest.mark.parametrize(
-    "wire", [b"", b"\x03", b"\x04" * 12, ChannelOpen("label").encode()[:-1], ChannelOpen("x").encode()[:-1] + b"\xff"]
+    "wire",
+    [
+        b"",
+        b"\x03",
+        b"\x04" * 12,
+        ChannelOpen("label").encode()[:-1],
+        ChannelOpen("x").encode()[:-1] + b"\xff",
+    ],
 )
 def test_damage_is_reported(wire: bytes) -> None:
     with pytest.raises(RemoteProtocolError):

@@ -240,12 +240,20 @@ def test_refused_relay_is_asked_again_over_the_connection_that_is_there() -> Non
     assert keeper.next_action(START + RELAY_REFUSED_RETRY_MIN).kind is CONNECT
 
 
-def test_steady_reservation_starts_the_back_off_anew() -> None:
-    keeper = _reserved()
-    keeper.lost(START + 100)
+@pytest.mark.parametrize(("lasted", "delay"), [(RELAY_RETRY_MAX, 0.5), (RELAY_RETRY_MAX - 0.5, 4.0)])
+def test_only_a_steady_reservation_starts_the_back_off_anew(lasted: float, delay: float) -> None:
+    keeper = _keeper()
+    assert keeper.reason == ""
+    _delays(keeper, refused=False, count=3)
+    now = START + 10
+    keeper.next_action(now)
+    keeper.connected(now)
+    keeper.reserved(now, UNIX + HOUR, UNIX)
+    now += lasted
+    keeper.lost(now)
     assert keeper.reason
-    assert keeper.next_action(START + 100) == NextAction(WAIT, START + 100.5)
-    assert keeper.next_action(START + 100.5).kind is CONNECT
+    assert keeper.next_action(now) == NextAction(WAIT, now + delay)
+    assert keeper.next_action(now + delay).kind is CONNECT
 
 
 def test_relay_that_grants_and_hangs_up_is_backed_off_from() -> None:

@@ -57,7 +57,9 @@ def test_every_fin_is_confirmed_before_a_reset() -> None:
 
 
 def _wires() -> list[tuple[str, bytes]]:
-    return [(entry["name"], bytes.fromhex(entry["wire"])) for entry in vectors("webrtc-stream") if "wire" in entry]
+    return [
+        (entry["name"], bytes.fromhex(entry["wire"])) for entry in vectors("webrtc-stream") if "wire" in entry
+    ]
 
 
 @pytest.mark.parametrize(("name", "wire"), _wires())
@@ -73,7 +75,9 @@ def test_vectors_are_understood_whole_and_byte_by_byte(name: str, wire: bytes) -
 
 
 def test_vectors_for_what_is_sent() -> None:
-    by_name = {entry["name"]: bytes.fromhex(entry["wire"]) for entry in vectors("webrtc-stream") if "wire" in entry}
+    by_name = {
+        entry["name"]: bytes.fromhex(entry["wire"]) for entry in vectors("webrtc-stream") if "wire" in entry
+    }
     stream = RtcStream()
     stream.send_data(b"hello")
     stream.receive_message(FIN)
@@ -235,7 +239,9 @@ def test_closed_before_our_fin_was_confirmed() -> None:
 
 def test_unknown_fields_and_flags_are_left_alone() -> None:
     stream = RtcStream()
-    stream.receive_message(length_prefixed(bytes.fromhex("1805") + bytes.fromhex("120161")))  # errorCode 5, data
+    stream.receive_message(
+        length_prefixed(bytes.fromhex("1805") + bytes.fromhex("120161"))
+    )  # errorCode 5, data
     stream.receive_message(length_prefixed(bytes.fromhex("0807")))  # a flag that does not exist
     assert stream.take_data() == [b"a"]
     assert stream.take_output() == []

@@ -254,7 +254,7 @@ class Conversation:
         self._wake.set()
 
     async def _hand_over(self, stream: Stream, message: StoredMessage) -> None:
-        if True:
+        if message.message_id not in self._unrecorded:
             try:
                 for piece in encode_message(message.text):
                     await stream.write(piece)

@@ -159,8 +159,7 @@ class ReservationKeeper:
     def connected(self, now: float) -> None:
         """There is a connection to the relay, whoever asked for it."""
         self._online = True
-        if self._step(Event.CONNECTED):
-            self._due = now
+        self._step(Event.CONNECTED)
 
     def reserved(self, now: float, expire_unix: float, unix_now: float) -> None:
         """The relay granted or renewed the reservation.

@@ -34,11 +34,13 @@ class SctpChannel(RTCDataChannel):
     Attributes:
         on_open, on_message, on_close, on_drained: called when the peer has accepted the channel, with each binary
             message, once when it is gone, and when what is queued has fallen to `bufferedAmountLowThreshold`.
+        used: the peer has sent a message on it.
     """
 
     def __init__(
         self, transport: GuardedSctp, parameters: RTCDataChannelParameters, send_open: bool = True
     ) -> None:
+        self.used = False
         self.on_open: Callable[[], None] | None = None
         self.on_message: Callable[[bytes], None] | None = None
         self.on_close: Callable[[], None] | None = None
@@ -124,6 +126,7 @@ class GuardedSctp(GuardedAssociation):
             return
         if pp_id == lib.WEBRTC_BINARY:
             self._unread += len(data)
+            channel.used = True
             channel.emit("message", data)
         elif pp_id != lib.WEBRTC_BINARY_EMPTY:
             channel.close()  # libp2p has no use for text
@@ -138,6 +141,9 @@ class GuardedSctp(GuardedAssociation):
         if stream_id % 2 == (1 if self.is_server else 0):
             raise RemoteProtocolError("The peer opened a data channel with one of our numbers.")
         old = self._data_channels.get(stream_id)
+        if isinstance(old, SctpChannel) and old.readyState == "open" and not old.used:
+            # libdatachannel announces a channel twice when it is made while the association comes up.
+            return
         if old is not None:
             await self._release_reused(stream_id, old)
         channel = SctpChannel(
@@ -179,6 +185,11 @@ class GuardedSctp(GuardedAssociation):
         self._open_tokens -= 1
         if self._open_tokens < 0:
             raise RemoteProtocolError("The peer opens data channels faster than any use of them needs.")
+
+    def _data_channel_close(self, channel: RTCDataChannel) -> None:
+        super()._data_channel_close(channel)
+        # The library begins only with the first of several; another may be ready earlier.
+        self._spawn(self._transmit_reconfig(), "close a channel")
 
     def _data_channel_closed(self, stream_id: int) -> None:
         self._data_channel_inbound_reset.discard(stream_id)

@@ -54,6 +54,13 @@ def _behind(first: int, second: int) -> int:
     return distance if distance < _HALF else distance - _TSN
 
 
+def _is_intact(packet: bytes) -> bool:
+    """Whether the checksum is right, so that the peer meant what is in there (RFC 9260 section 6.8)."""
+    return len(packet) >= 12 and lib.crc32c(packet[:8] + bytes(4) + packet[12:]) == int.from_bytes(
+        packet[8:12], "little"
+    )
+
+
 class GuardedAssociation(RTCSctpTransport):
     """SCTP itself: packets, numbering, windows. Channels are in `GuardedSctp`."""
 
@@ -130,6 +137,11 @@ class GuardedAssociation(RTCSctpTransport):
             return
         try:
             check_packet(data, len(self._sent_queue))
+        except RemoteProtocolError as exc:
+            if _is_intact(data):
+                self.fail(str(exc))
+            return
+        try:
             await super()._handle_data(data)
         except RemoteProtocolError as exc:
             self.fail(str(exc))

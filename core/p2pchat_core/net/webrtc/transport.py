@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from p2pchat_core.net.steps import StepTimer
     from p2pchat_core.net.stream import ByteStream
     from p2pchat_core.net.webrtc.config import CandidateInfo, IceConfig
-    from p2pchat_core.wire.sdp import SessionDescription
 
 __all__ = ["DirectConnection", "accept_direct", "dial_direct"]
 
@@ -128,20 +127,17 @@ class _Attempt:
         if self._dialer:
             await self._signaller.offer(self._describe(Setup.ACTPASS))
             self._trickle()
-            self._peer.start(await self._read_description())
+            await self._start()
         else:
-            remote = await self._read_description()
-            try:
-                self._peer.start(remote)
-            except RemoteProtocolError as exc:
-                raise SignalingError(str(exc), "offer") from exc
+            await self._start()
             await self._signaller.answer(self._describe(self._peer.answer_setup))
             self._trickle()
 
-    async def _read_description(self) -> SessionDescription:
+    async def _start(self) -> None:
+        """Wait for the peer's description and begin to connect."""
         text = await self._signaller.read_description()
         try:
-            return parse_sdp(text)
+            self._peer.start(parse_sdp(text))
         except RemoteProtocolError as exc:
             raise SignalingError(str(exc), "answer" if self._dialer else "offer") from exc
 

@@ -1,0 +1,127 @@
+"""Makes the pictures in this folder from the real program: two nodes, a relay, WebRTC between them.
+
+Run it from the root of the repository: ``python screenshots/make.py``. The SVG files are Textual's own export; the
+PNG files are made of them with Chromium or, where there is none, with rsvg-convert.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.widgets import Input
+
+from p2pchat_tui.app import P2PChatApp
+from p2pchat_tui.options import parse_options
+from p2pchat_tui.standalone import StandaloneService
+from p2pchat_tui.startup import service_factory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual.pilot import Pilot
+
+HERE = Path(__file__).parent
+CELL = (12.2, 24.4)
+FRAME = (20, 52)
+SIZES = ((80, 24), (120, 40), (200, 60))
+TALK = (
+    ("me", "Hello! Can you read this?"),
+    ("friend", "Yes. It came straight to me, the relay only introduced us."),
+    ("me", "So we could switch the relay off now?"),
+    ("friend", "Try it: this conversation goes on."),
+)
+
+
+async def main() -> None:
+    """Make every picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        friend = StandaloneService(parse_options(["headless", "--data-dir", f"{folder}/friend"]))
+        await friend.start()
+        try:
+            await _until(lambda: bool(friend.status().addresses))
+            for number, size in enumerate(SIZES):
+                await _session(friend, Path(folder) / f"me{number}", size)
+        finally:
+            await friend.stop()
+    for picture in sorted(HERE.glob("*.svg")):
+        _to_png(picture)
+
+
+async def _session(friend: StandaloneService, data_dir: Path, size: tuple[int, int]) -> None:
+    options = parse_options(["--data-dir", str(data_dir), "--name", "alice"])
+    app = P2PChatApp(service_factory(options), name=options.name)
+    try:
+        async with app.run_test(size=size) as pilot:
+            await _until(lambda: bool(app.main.model.addresses))
+            await _both_themes(app, pilot, "start", size)
+            await _talk(app, pilot, friend)
+            await _both_themes(app, pilot, "chat", size)
+            if size == SIZES[0]:
+                await pilot.press("f1")
+                await _save(app, pilot, "help", size)
+    finally:
+        await app.main.bridge.stop()
+
+
+async def _talk(app: P2PChatApp, pilot: Pilot[None], friend: StandaloneService) -> None:
+    model = app.main.model
+    field = app.main.query_one("#address-input", Input)
+    field.focus()
+    field.value = friend.status().addresses[0]
+    await pilot.press("enter")
+    await _until(lambda: model.current is not None and 8 in model.current.steps)
+    await pilot.pause(0.5)
+    for who, text in TALK:
+        if who == "me":
+            await pilot.press(*text, "enter")
+        else:
+            await friend.send(model.peer_id, text)
+        await _until(lambda said=text: any(said in line.body.plain for line in model.lines()))
+        await pilot.pause(0.3)
+    await pilot.pause(2.5)  # until the round-trip time has been measured anew
+
+
+async def _both_themes(app: P2PChatApp, pilot: Pilot[None], name: str, size: tuple[int, int]) -> None:
+    for theme in ("dark", "light"):
+        app.theme = f"p2pchat-{theme}"
+        await _save(app, pilot, f"{name}-{theme}", size)
+    app.theme = "p2pchat-dark"
+
+
+async def _save(app: P2PChatApp, pilot: Pilot[None], name: str, size: tuple[int, int]) -> None:
+    await pilot.pause(0.3)
+    # The export asks for a font from the net; a picture should fetch nothing.
+    svg = re.sub(r"@font-face \{.*?\}", "", app.export_screenshot(title="p2pchat"), flags=re.DOTALL)
+    (HERE / f"{name}-{size[0]}x{size[1]}.svg").write_text(svg, encoding="utf-8")
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+def _to_png(svg: Path) -> None:
+    png = svg.with_suffix(".png")
+    columns, rows = (int(number) for number in svg.stem.rsplit("-", 1)[1].split("x"))
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser:
+        width, height = (round(n * c + f) for n, c, f in zip((columns, rows), CELL, FRAME, strict=True))
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command += [f"--screenshot={png}", f"--window-size={width},{height}", svg.as_uri()]
+    elif converter := shutil.which("rsvg-convert"):
+        command = [converter, str(svg), "-o", str(png)]
+    else:
+        sys.exit("PNG files need Chromium or rsvg-convert; the SVG files are made.")
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
