@@ -37,6 +37,8 @@ WS_MAX_SEND: Final = 64 * KIB + 1
 """One message we send: a whole Noise frame (65,535) with its length (2)."""
 WS_OPEN_TIMEOUT: Final = 10.0
 WS_CLOSE_TIMEOUT: Final = 1.0
+HANDLER_GRACE: Final = 0.5
+"""For stream handlers to read what had come before their connection ended."""
 """js does not always answer a close frame; one second is its own patience too."""
 
 # --- upgrading a connection ---------------------------------------------------------------------------------------

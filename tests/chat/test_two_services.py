@@ -22,7 +22,7 @@ from p2pchat_core.chat.service import ChatService
 from p2pchat_core.errors import NoReservationError
 from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_relay.server import RelayConfig, RelayServer
-from tests.chat.services import heard, read, running_page
+from tests.chat.services import heard, read, running_page, until_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,6 +90,17 @@ async def test_two_services_meet_through_a_relay_and_outlive_it(
     await say(alice, bob, at_bob, "and we are still here")
     assert next(c.path for c in alice.status().connections) is PathKind.DIRECT
     assert await bob.ping(alice.peer_id) > 0
+
+
+async def test_the_last_words_before_the_end_arrive(stack: AsyncExitStack, tmp_path: Path) -> None:
+    relay = await start_relay(stack, tmp_path / "relay")
+    alice, at_alice = await start_service(stack, tmp_path / "alice", relay)
+    bob, _at_bob = await start_service(stack, tmp_path / "bob")
+    await bob.connect((await heard(at_alice, ListeningEvent)).addresses[0])
+    for _ in range(5):
+        await bob.send(alice.peer_id, "good-bye. ")
+    await bob.stop()
+    await until_text(at_alice, lambda e: e.text if isinstance(e, MessageEvent) else None, 5 * "good-bye. ")
 
 
 async def test_a_relay_can_be_added_by_connecting_to_it(stack: AsyncExitStack, tmp_path: Path) -> None:

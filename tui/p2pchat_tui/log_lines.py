@@ -70,12 +70,12 @@ class LogLine:
     delivery: Delivery | None = None
 
     @property
-    def shown(self) -> Content:
-        """The body and, for our own messages, how far they have come."""
+    def mark(self) -> Content:
+        """For our own messages, how far they have come."""
         if self.delivery is None:
-            return self.body
-        style = "$success" if self.delivery is Delivery.DELIVERED else "$text-muted"
-        return Content.assemble(self.body, " ", (self.delivery.value, style))
+            return Content("")
+        style = "$text-success" if self.delivery is Delivery.DELIVERED else "$text-muted"
+        return Content.assemble(" ", (self.delivery.value, style))
 
 
 def dialing(address: str) -> Content:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from p2pchat_core.errors import NoAnswerError, P2PChatError, StreamLimitError
-from p2pchat_core.limits import MAX_STREAMS_PER_CONNECTION
+from p2pchat_core.limits import HANDLER_GRACE, MAX_STREAMS_PER_CONNECTION
 from p2pchat_core.net.negotiation import answer, select_one
 from p2pchat_core.net.tasks import TaskOwner
 
@@ -175,9 +175,12 @@ class Connection:
         self._muxer.abort(reason)
 
     async def wait_closed(self) -> str:
-        """Wait until it has ended, with every handler, and return the reason."""
+        """Wait until it has ended, with every handler, and return the reason.
+
+        Handlers are given a moment to read what had come before the end.
+        """
         reason = await self._muxer.wait_closed()
-        await self._tasks.close()
+        await self._tasks.close(grace=HANDLER_GRACE)
         return reason
 
     async def _accept(self) -> None:

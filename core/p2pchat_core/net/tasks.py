@@ -42,13 +42,18 @@ class TaskOwner:
         for task in self._tasks:
             task.cancel()
 
-    async def close(self) -> None:
-        """Cancel and await every task (but the calling one)."""
-        self.cancel()
+    async def close(self, *, grace: float = 0.0) -> None:
+        """Await every task (but the calling one), and cancel those that do not end within `grace` seconds."""
+        self._closed = True
         current = asyncio.current_task()
         waiting = [task for task in self._tasks if task is not current]
-        if waiting:
-            await asyncio.wait(waiting)
+        try:
+            if grace > 0 and waiting:
+                await asyncio.wait(waiting, timeout=grace)
+        finally:
+            self.cancel()
+            if waiting:
+                await asyncio.wait(waiting)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

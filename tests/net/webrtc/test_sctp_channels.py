@@ -123,10 +123,22 @@ async def test_what_follows_a_reset_may_arrive_before_it() -> None:
 
 async def test_a_second_opening_of_an_open_channel_ends_the_association() -> None:
     server, client = await connected_pair()
-    server.open()
+    server.open().send(b"in use")
     await settle()
     await dcep(server, 1, ChannelOpen().encode())
     assert client.lost == ["The peer opened a data channel that is open already."]
+
+
+async def test_a_channel_announced_twice_before_it_is_used_is_one_channel() -> None:
+    server, client = await connected_pair()
+    channel = server.open()
+    await settle()
+    await dcep(server, 1, ChannelOpen().encode())
+    channel.send(b"one")
+    await settle()
+    assert client.lost == []
+    assert client.messages == [(1, b"one")]
+    assert len(client.channels) == 1
 
 
 async def test_an_opening_with_our_parity_ends_the_association() -> None:

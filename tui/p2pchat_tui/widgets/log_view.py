@@ -28,6 +28,7 @@ __all__ = ["LogView"]
 
 _WRAP: RulesMap = {"text_wrap": "wrap", "text_overflow": "fold"}
 _GUTTER = 8  # "12:01 › "
+_MARK = 3  # " ✓✓"
 _NEAR_END = 2
 _FOLDED = frozenset({LineKind.DIALING, LineKind.LISTENING, LineKind.CONNECTED, LineKind.ROUND_TRIP})
 """Lines with an address in them: it has no blanks to break at, so these are broken where the pane ends."""
@@ -134,10 +135,11 @@ class LogView(ScrollView, can_focus=True):
             gutter, body, indent = Content(""), Content.styled(f"── {label} ──", "$text-muted"), 0
         else:
             gutter = Content.assemble((label, "$text-muted"), " ", (line.kind.value, _STYLES[line.kind]), " ")
-            body, indent = line.shown, _GUTTER
+            body, indent = line.body, _GUTTER
         if width < _GUTTER * 3:
             indent = 0  # no room for a column of times
-        room = max(2, width - indent)
+        marked = line is not None and line.delivery is not None
+        room = max(2, width - indent - (_MARK if marked else 0))
         parts = (
             body.divide(range(room, len(body), room)) if line is not None and line.kind in _FOLDED else [body]
         )
@@ -147,6 +149,10 @@ class LogView(ScrollView, can_focus=True):
                 room, None, self._base_style, self._options(_shifted(selection, number * room))
             )
             strips += [strip.apply_offsets(number * room, 0) for strip in drawn] if number else drawn
+        if marked and line is not None:
+            strips[-1] = Strip.join(
+                [strips[-1], *line.mark.render_strips(_MARK, 1, self._base_style, self._options(None))]
+            )
         if indent:
             first = gutter.render_strips(indent, 1, self._base_style, self._options(None))[0]
             blank = Strip.blank(indent, self._base_style.rich_style)
