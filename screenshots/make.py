@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,13 @@ async def _talk(app: P2PChatApp, pilot: Pilot[None], friend: StandaloneService) 
             await pilot.press(*text, "enter")
         else:
             await friend.send(model.peer_id, text)
-        await _until(lambda said=text: any(said in line.body.plain for line in model.lines()))
+        await _until(partial(_says, app, text))
         await pilot.pause(0.3)
     await pilot.pause(2.5)  # until the round-trip time has been measured anew
+
+
+def _says(app: P2PChatApp, text: str) -> bool:
+    return any(text in line.body.plain for line in app.main.model.lines())
 
 
 async def _both_themes(app: P2PChatApp, pilot: Pilot[None], name: str, size: tuple[int, int]) -> None:

@@ -132,6 +132,13 @@ async def test_only_the_owner_can_read_it(path: Path) -> None:
         os.umask(before)
 
 
+async def test_one_that_others_can_read_is_closed_to_them(path: Path) -> None:
+    await (await Store.open(path)).close()
+    path.chmod(0o644)
+    await (await Store.open(path)).close()
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 from textual.events import Paste
 from textual.widgets import Input
 
@@ -262,7 +263,7 @@ async def test_a_stranger_is_held_and_accepted_by_key() -> None:
         await settle(pilot)
         assert not app.main.query_one(StrangerBar).display
         assert "Received message 'psst'" in screen_text(app)
-        assert app.focused is app.main.query_one(MessageInput)
+        assert app.focused == app.main.query_one(MessageInput)
         await say(app, pilot, "yes?")
         assert ("send", CAROL, "yes?") in service.asked
 
@@ -483,6 +484,22 @@ async def test_a_resize_storm_loses_nothing() -> None:
         assert app.main.query_one(MessageInput).region.bottom <= 24
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 20)])
+async def test_no_character_is_lost_at_the_edge_of_the_log(size: tuple[int, int]) -> None:
+    service = FakeService()
+    async with running(service, size) as (app, pilot):
+        log = app.main.query_one(LogView)
+        for number in range(40):
+            text = "".join(chr(0x4E00 + number * 200 + n) for n in range(number * 3))
+            service.emit(ErrorEvent("x", text + "0123456789" * 8))
+            await settle(pilot)
+            width = log.scrollable_content_region.width
+            rows = ["".join(s.text for s in log.render_line(y)) for y in range(log.size.height)]
+            drawn = "".join(row[8:].rstrip() for row in rows[-20:])
+            assert drawn.endswith("0123456789" * 8)
+            assert all(cell_len(row) == width for row in rows)
+
+
 async def test_a_reader_who_scrolled_up_is_left_alone() -> None:
     service = FakeService()
     async with running(service) as (app, pilot):
@@ -524,11 +541,11 @@ async def test_the_invitation_comes_back_with_its_key() -> None:
         await pilot.press("ctrl+o")
         await settle(pilot)
         assert app.main.query_one(Invite).display
-        assert app.focused is app.main.query_one(ConnectField).input
+        assert app.focused == app.main.query_one(ConnectField).input
         await pilot.press("escape")
         await settle(pilot)
         assert not app.main.query_one(Invite).display
-        assert app.focused is app.main.query_one(MessageInput)
+        assert app.focused == app.main.query_one(MessageInput)
 
 
 async def test_help_palette_and_themes() -> None:

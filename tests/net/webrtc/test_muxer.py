@@ -173,7 +173,7 @@ async def test_everything_received_is_given_back_to_the_window() -> None:
 
 
 async def test_a_frame_in_pieces_is_counted_until_it_is_read() -> None:
-    left, right, below, far_below = muxer_pair()
+    left, right, _, far_below = muxer_pair()
     _, far = await stream_pair(left, right)
     channel = far_below.channels[0]
     channel.receive(bytes.fromhex("07120568"))

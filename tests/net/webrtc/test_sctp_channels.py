@@ -26,6 +26,33 @@ async def test_ids_follow_the_dtls_role() -> None:
     assert (mine.id, theirs.id) == (3, 0)
 
 
+async def test_one_message_follows_the_opening_at_once_and_the_others_the_answer() -> None:
+    server, client = await connected_pair()
+    channel = server.open()
+    client.dtls.drop = lambda sent: sent[12] == 0  # the answer, DATA
+    for message in (b"first", b"second", b"third"):
+        channel.send(message)
+    await settle()
+    assert client.messages == [(1, b"first")]
+    assert channel.bufferedAmount == len(b"second" + b"third")
+    client.dtls.drop = lambda sent: False
+    client.sctp._t3_expired()
+    await settle()
+    assert [data for _, data in client.messages] == [b"first", b"second", b"third"]
+    assert channel.bufferedAmount == 0
+
+
+async def test_closing_before_the_answer_loses_nothing() -> None:
+    server, client = await connected_pair()
+    channel = server.open()
+    for message in (b"first", b"second"):
+        channel.send(message)
+    channel.close()
+    await settle()
+    assert [data for _, data in client.messages] == [b"first", b"second"]
+    assert channel.readyState == "closed"
+
+
 async def test_messages_may_follow_the_opening_at_once() -> None:
     server, client = await connected_pair()
     channel = server.open()

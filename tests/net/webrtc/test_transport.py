@@ -18,6 +18,7 @@ from p2pchat_core.net.memory import MemoryStream, memory_pair
 from p2pchat_core.net.steps import Step, StepReport, StepTimer
 from p2pchat_core.net.webrtc import transport as transport_module
 from p2pchat_core.net.webrtc.config import IceConfig
+from p2pchat_core.net.webrtc.peer_connection import PeerConnection
 from p2pchat_core.net.webrtc.transport import DirectConnection, accept_direct, dial_direct
 from p2pchat_core.wire.ice_candidate import IceCandidate
 from p2pchat_core.wire.sdp import Setup, parse_sdp
@@ -166,9 +167,9 @@ async def test_hostile_datagrams_change_nothing() -> None:
 
     ports: asyncio.Queue[int] = asyncio.Queue()
     peers = []
-    original = transport_module.PeerConnection.gather
+    original = PeerConnection.gather
 
-    async def gather(peer: transport_module.PeerConnection) -> None:
+    async def gather(peer: PeerConnection) -> None:
         await original(peer)
         peers.append(peer)
         for text in peer.host_candidates:
@@ -176,7 +177,7 @@ async def test_hostile_datagrams_change_nothing() -> None:
         await asyncio.sleep(0.01)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transport_module.PeerConnection, "gather", gather)
+        patch.setattr(PeerConnection, "gather", gather)
         attacker = asyncio.create_task(attack(ports))
         dialed, accepted = await connect()
         for _ in range(20):
@@ -193,7 +194,7 @@ async def test_a_peer_that_vanishes_without_good_bye_is_noticed_when_ice_gives_u
         dialed, accepted = await connect()
         near = await dialed.muxer.open_stream()
         # What the consent check of aioice does after 30 seconds without an answer (RFC 7675).
-        await dialed.muxer._association._ice.close()  # type: ignore[union-attr,attr-defined]
+        await dialed.muxer._association._ice.close()  # type: ignore[union-attr]
         assert "can no longer be reached" in await dialed.muxer.wait_closed()
         with pytest.raises(ConnectionLostError):
             await near.read()

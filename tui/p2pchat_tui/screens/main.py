@@ -53,7 +53,7 @@ class MainScreen(Screen[None]):
         (72, "-medium"),
         (112, "-wide"),
     ]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (18, "-short"), (34, "-tall")]  # noqa: RUF012
 
     def __init__(
         self, factory: to.ServiceFactory, clock: Clock, *, name: str = "", connect: str = ""

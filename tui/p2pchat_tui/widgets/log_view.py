@@ -97,6 +97,12 @@ class LogView(ScrollView, can_focus=True):
         if self._following:
             self.scroll_end(animate=False, immediate=False)
 
+    def _fit(self) -> None:
+        """Wrap anew if the width has changed without a resize, as when a scroll bar comes or goes."""
+        if self._wrapped_at != self.scrollable_content_region.width:
+            self.on_resize()
+            self.refresh()
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Notice whether the reader is at the end and wants to stay there."""
         super().watch_scroll_y(old_value, new_value)
@@ -172,6 +178,8 @@ class LogView(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Draw row `y` of the visible part."""
         width = self.scrollable_content_region.width
+        if width != self._wrapped_at:
+            self.call_after_refresh(self._fit)
         blank = self._base_style.rich_style
         row = y + self.scroll_offset.y
         index = bisect.bisect_right(self._tops, row) - 1

@@ -45,12 +45,43 @@ class SctpChannel(RTCDataChannel):
         self.on_message: Callable[[bytes], None] | None = None
         self.on_close: Callable[[], None] | None = None
         self.on_drained: Callable[[], None] | None = None
+        self._first_sent = False
+        self._unsent: list[bytes | str] = []
         super().__init__(transport, parameters, send_open)
 
     def send(self, data: bytes | str) -> None:
-        """Queue one message. The opening message is ahead of it in the same stream, so no answer is waited for."""
-        if self.readyState in ("connecting", "open"):
+        """Queue one message.
+
+        The first goes out right behind the opening, without waiting for the answer. More wait for it: libdatachannel
+        may deliver messages out of order that arrive while it hands a new channel to its owner.
+        """
+        if self.readyState == "connecting" and self._first_sent:
+            self._unsent.append(data)
+            self._addBufferedAmount(len(data))
+        elif self.readyState in ("connecting", "open"):
+            self._first_sent = True
             self.transport._data_channel_send(self, data)
+
+    def close(self) -> None:
+        """Close the channel behind everything that was sent."""
+        self._release()
+        super().close()
+
+    def discard(self) -> None:
+        """Drop what waits for the answer."""
+        self._addBufferedAmount(-sum(map(len, self._unsent)))
+        self._unsent.clear()
+
+    def _release(self) -> None:
+        waiting, self._unsent = self._unsent, []
+        for data in waiting:
+            self._addBufferedAmount(-len(data))
+            self.transport._data_channel_send(self, data)
+
+    def _setReadyState(self, state: str) -> None:
+        if state == "open":
+            self._release()
+        super()._setReadyState(state)
 
     def emit(self, event: str, *args: Any, **kwargs: Any) -> bool:
         """Pass an event of the library on."""
@@ -97,6 +128,7 @@ class GuardedSctp(GuardedAssociation):
 
     def discard(self, channel: SctpChannel) -> None:
         """Drop the messages of `channel` that have not been cut into chunks yet, but not its opening."""
+        channel.discard()
         kept = type(self._data_channel_queue)()
         for item in self._data_channel_queue:
             if item[0] is channel and item[1] != lib.WEBRTC_DCEP:
@@ -122,7 +154,7 @@ class GuardedSctp(GuardedAssociation):
                 await self._opened(stream_id, opening)
             return
         channel = self._data_channels.get(stream_id)
-        if channel is None or channel.readyState in ("closing", "closed"):
+        if not isinstance(channel, SctpChannel) or channel.readyState in ("closing", "closed"):
             return
         if pp_id == lib.WEBRTC_BINARY:
             self._unread += len(data)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiortc import RTCSctpTransport
 from aiortc import rtcsctptransport as lib
+from google_crc32c import value as crc32c
 
 from p2pchat_core.errors import RemoteProtocolError
 from p2pchat_core.limits import (
@@ -56,7 +57,7 @@ def _behind(first: int, second: int) -> int:
 
 def _is_intact(packet: bytes) -> bool:
     """Whether the checksum is right, so that the peer meant what is in there (RFC 9260 section 6.8)."""
-    return len(packet) >= 12 and lib.crc32c(packet[:8] + bytes(4) + packet[12:]) == int.from_bytes(
+    return len(packet) >= 12 and crc32c(packet[:8] + bytes(4) + packet[12:]) == int.from_bytes(
         packet[8:12], "little"
     )
 
