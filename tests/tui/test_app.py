@@ -489,13 +489,13 @@ async def test_no_character_is_lost_at_the_edge_of_the_log(size: tuple[int, int]
     service = FakeService()
     async with running(service, size) as (app, pilot):
         log = app.main.query_one(LogView)
-        for number in range(40):
+        for number in range(14):
             text = "".join(chr(0x4E00 + number * 200 + n) for n in range(number * 3))
             service.emit(ErrorEvent("x", text + "0123456789" * 8))
             await settle(pilot)
             width = log.scrollable_content_region.width
             rows = ["".join(s.text for s in log.render_line(y)) for y in range(log.size.height)]
-            drawn = "".join(row[8:].rstrip() for row in rows[-20:])
+            drawn = "".join(row[8:].rstrip() for row in rows)
             assert drawn.endswith("0123456789" * 8)
             assert all(cell_len(row) == width for row in rows)
 

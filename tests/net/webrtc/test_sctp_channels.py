@@ -47,6 +47,8 @@ async def test_closing_before_the_answer_loses_nothing() -> None:
     channel = server.open()
     for message in (b"first", b"second"):
         channel.send(message)
+    await settle(1)  # announced, not answered
+    assert (channel.id, channel.readyState) == (1, "connecting")
     channel.close()
     await settle()
     assert [data for _, data in client.messages] == [b"first", b"second"]
