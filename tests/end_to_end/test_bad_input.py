@@ -24,22 +24,22 @@ RELAY = f"/ip4/127.0.0.1/tcp/9/ws/p2p/{PrivateKey.from_seed(b'1' * 32).peer_id}"
 
 ADDRESSES = {
     "": "no address",
-    "hello": "slash",
-    "bob@example.org": "e-mail",
-    "https://example.org": "URL",
+    "hello": 'does not start with "/"',
+    "bob@example.org": 'does not start with "/"',
+    "https://example.org": "web address",
     "/ip4/127.0.0.1/tcp/9001": "/ws",
     "/ip4/127.0.0.1/tcp/9001/w": "'w'",
     "/ip4/300.0.0.1/tcp/9001/ws": "300.0.0.1",
     "/ip4/127.0.0.1/tcp/99999/ws": "99999",
     "/ip4/127.0.0.1/udp/4001/quic-v1": "QUIC",
-    str(STRANGER): "only a peer id",
+    str(STRANGER): "peer id alone",
     f"/p2p/{STRANGER}": "only a peer id",
     f"{RELAY}/p2p-circuit": "whom to reach",
     f"{RELAY}/p2p-circuit/webrtc": "whom to reach",
     f"{RELAY}/p2p-circuit/webrtc/p2p/{str(STRANGER)[:-5]}": "peer id",
     f"/ip4/127.0.0.1/tcp/9/ws/p2p-circuit/webrtc/p2p/{STRANGER}": "relay's peer id is missing",
-    "/ip4/127.0.0.1/tcp/9001/ws/p2p/ \x1b[2J": "character",
-    "/" * 5000: "longer than",
+    "/ip4/127.0.0.1/tcp/9001/ws/p2p/ \x1b[2J": "blank",
+    "/" * 5000: "1024 are allowed",
 }
 
 

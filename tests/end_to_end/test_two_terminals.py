@@ -27,11 +27,23 @@ def chat(data_dir: Path, *options: str) -> Terminal:
     return Terminal([sys.executable, "-m", "p2pchat_tui", "--data-dir", data_dir, *options])
 
 
+def address_pane(terminal: Terminal) -> str:
+    """What stands in the pane with our address, its lines joined."""
+    lines = iter(terminal.text.splitlines())
+    joined = ""
+    for line in lines:
+        if "Your address" in line:
+            break
+    for line in lines:
+        if not line.startswith("│"):
+            break
+        joined += line.split("│")[1].strip()
+    return joined
+
+
 async def address_on(terminal: Terminal) -> str:
-    await terminal.until(lambda screen: ADDRESS.search(screen.flat) is not None, "a complete address")
-    found = ADDRESS.search(terminal.flat)
-    assert found is not None
-    return found.group()
+    await terminal.until(lambda screen: ADDRESS.fullmatch(address_pane(screen)) is not None, "a complete address")
+    return address_pane(terminal)
 
 
 async def meet(alice: Terminal, bob: Terminal) -> None:

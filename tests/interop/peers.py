@@ -67,6 +67,8 @@ async def our_relay(data_dir: Path, *arguments: str) -> AsyncIterator[Relay]:
     program = await Program.start("relay", [*argv, "--data-dir", data_dir, *arguments])
     async with program:
         yield Relay([await program.line()], program)
+        if program.process.returncode is None:
+            program.process.terminate()
 
 
 @asynccontextmanager

@@ -60,11 +60,6 @@ class Terminal:
         """What is on the screen, a line each."""
         return "\n".join(self._screen.display)
 
-    @property
-    def flat(self) -> str:
-        """What is on the screen without blanks and frames, to find texts that were wrapped."""
-        return "".join(char for char in self.text if not char.isspace() and not 0x2500 <= ord(char) < 0x2600)
-
     def type(self, text: str) -> None:
         """Press keys."""
         os.write(self._main, text.encode())
