@@ -62,7 +62,9 @@ async def run(rounds: int, relay_kind: str) -> None:
     """Run all rounds and print the table."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        relay = await stack.enter_async_context(our_relay(folder / "relay") if relay_kind == "ours" else js_relay())
+        relay = await stack.enter_async_context(
+            our_relay(folder / "relay") if relay_kind == "ours" else js_relay()
+        )
         we, also_we = [
             await stack.enter_async_context(ours(folder / name, *OURS, "--relay", relay.address, name=name))
             for name in ("ours 1", "ours 2")
@@ -94,7 +96,9 @@ async def run(rounds: int, relay_kind: str) -> None:
                 if number:  # the first round warms up
                     times[name].append(elapsed)
                     rtts[name].append(rtt)
-    print(f"{rounds} dials each through {relay_kind} relay; {platform.platform()}, Python {platform.python_version()}")
+    print(
+        f"{rounds} dials each through {relay_kind} relay; {platform.platform()}, Python {platform.python_version()}"
+    )
     print(f"aiortc {version('aiortc')}, Node {(ROOT / 'tests/interop/js/package.json').name} pins js-libp2p")
     print("\n| dial | first answer, ms (median / p95 / worst) | RTT, ms (median / p95 / worst) | failed |")
     print("|---|---|---|---|")

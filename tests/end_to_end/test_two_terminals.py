@@ -42,7 +42,9 @@ def address_pane(terminal: Terminal) -> str:
 
 
 async def address_on(terminal: Terminal) -> str:
-    await terminal.until(lambda screen: ADDRESS.fullmatch(address_pane(screen)) is not None, "a complete address")
+    await terminal.until(
+        lambda screen: ADDRESS.fullmatch(address_pane(screen)) is not None, "a complete address"
+    )
     return address_pane(terminal)
 
 

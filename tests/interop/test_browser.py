@@ -74,7 +74,7 @@ async def test_the_page_hears_us_again_after_our_restart(tmp_path: Path) -> None
         for run in range(2):
             async with ours(tmp_path / "ours", "--no-embedded-relay", "--no-stun") as we:
                 await we.call("connect", address=address)
-                await we.event("connection", lambda e: e["peer"] == page.peer and e["path"] == "direct")  # noqa: B023
+                await we.event("connection", lambda e: e["peer"] == page.peer and e["path"] == "direct")
                 await we.call("send", peer=page.peer, text=f"run {run}")
                 await page.call("expect", line=f"Received message 'run {run}'")
                 await page.call("send", text=f"answer {run}")

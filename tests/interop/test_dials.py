@@ -34,7 +34,9 @@ def silent_stun() -> Iterator[str]:
 
 
 @asynccontextmanager
-async def on_our_relay(tmp_path: Path, stun: str | None = None) -> AsyncIterator[tuple[Program, Program, Relay]]:
+async def on_our_relay(
+    tmp_path: Path, stun: str | None = None
+) -> AsyncIterator[tuple[Program, Program, Relay]]:
     async with AsyncExitStack() as stack:
         relay = await stack.enter_async_context(our_relay(tmp_path / "relay"))
         stun_options = ["--no-stun"] if stun is None else ["--stun", stun]

@@ -84,7 +84,9 @@ async def test_identify(tmp_path: Path, relay_kind: str, dialer: str) -> None:
                     break
                 await asyncio.sleep(0.05)
         assert known["agent"].startswith("p2pchat/")
-        assert {"/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/echo/1.0.0"} <= set(known["protocols"])
+        assert {"/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/echo/1.0.0"} <= set(
+            known["protocols"]
+        )
 
 
 @WHO

@@ -79,7 +79,9 @@ async def test_a_hundred_streams_in_a_row(tmp_path: Path, direct: bool) -> None:
                 assert await echo(stream, b"stream %d" % number) == b"stream %d" % number
         # and a few at the same time
         streams = [await connection.open_stream([ECHO]) for _ in range(8)]
-        results = await asyncio.gather(*(echo(stream, bytes([n]) * 20_000) for n, stream in enumerate(streams)))
+        results = await asyncio.gather(
+            *(echo(stream, bytes([n]) * 20_000) for n, stream in enumerate(streams))
+        )
         assert results == [bytes([n]) * 20_000 for n in range(8)]
         for stream in streams:
             await stream.close()

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from p2pchat_core.errors import ConnectionLostError, StreamLimitError, StreamResetError, UnsupportedProtocolError
+from p2pchat_core.errors import (
+    ConnectionLostError,
+    StreamLimitError,
+    StreamResetError,
+    UnsupportedProtocolError,
+)
 from p2pchat_core.net.connection import CircuitLimit, Kind
 from tests.support.hosts import eventually, link, running_hosts
 

@@ -8,11 +8,15 @@ from p2pchat_core.net.host import Host
 from p2pchat_core.net.identify import IdentifyService
 from tests.support.hosts import eventually, link, running_hosts
 
-RELAYED = "/ip4/192.0.2.7/tcp/4001/ws/p2p/12D3KooWCKq9ZvccjmCqhBbPsrgpAKBHWQpgB61ruM19CyAvH1Cp/p2p-circuit/webrtc"
+RELAYED = (
+    "/ip4/192.0.2.7/tcp/4001/ws/p2p/12D3KooWCKq9ZvccjmCqhBbPsrgpAKBHWQpgB61ruM19CyAvH1Cp/p2p-circuit/webrtc"
+)
 
 
 def identify(host: Host, addresses: list[Multiaddr] | None = None) -> IdentifyService:
-    return IdentifyService(host, f"test {host.peer.short()}", lambda: addresses if addresses is not None else [])
+    return IdentifyService(
+        host, f"test {host.peer.short()}", lambda: addresses if addresses is not None else []
+    )
 
 
 async def test_both_sides_learn_of_each_other() -> None:

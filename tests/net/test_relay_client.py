@@ -91,7 +91,9 @@ async def test_a_circuit_in_both_roles(tmp_path: Path) -> None:
         a.relays.add(relay.addresses[0])
         await a.state(ReservationState.RESERVED)
         to_relay = await b.host.dial_websocket(relay.addresses[0])
-        circuit = await b.circuits.dial(to_relay, a.host.peer, StepTimer(a.host.peer, b.host.clock, b.steps.append))
+        circuit = await b.circuits.dial(
+            to_relay, a.host.peer, StepTimer(a.host.peer, b.host.clock, b.steps.append)
+        )
         assert circuit.relayed
         assert circuit.limited
         assert await ping(circuit, b.host.clock) > 0

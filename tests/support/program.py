@@ -51,7 +51,12 @@ class Program:
 
     @classmethod
     async def start(
-        cls, name: str, argv: Sequence[str | Path], *, cwd: Path | None = None, env: dict[str, str] | None = None
+        cls,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
     ) -> Self:
         """Start the process; its standard error goes to ours, with its name in front."""
         pipe = asyncio.subprocess.PIPE

@@ -14,7 +14,6 @@ from p2pchat_core.errors import (
     AddressError,
     ConnectionLostError,
     DialError,
-    NoAnswerError,
     P2PChatError,
     StreamLimitError,
 )
