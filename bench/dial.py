@@ -2,8 +2,9 @@
 
     python bench/dial.py [--rounds 30] [--relay ours|js]
 
-Every round dials once in each of the four combinations and hangs up again. A dial is measured from the command to the
-open direct connection with its first ping answered; the round trip is the best of five pings on it. Needs `make interop`.
+Every round dials once in each of the four combinations and hangs up again. A dial is measured from the command to
+the open direct connection with its first ping answered; the round trip is the best of five pings on it. Needs
+`make interop`.
 """
 
 from __future__ import annotations
