@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/interop/js
 NODE := $(JS)/node_modules/.bin/node
+CHROMIUM ?= /usr/bin/chromium
+export CHROMIUM
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: run relay test check interop bench screenshots lock clean
 
@@ -22,7 +25,7 @@ check: $(VENV)/.dev ## lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-interop: $(VENV)/.dev $(JS)/node_modules/.ready ## tests against js-libp2p in Node 24 and in Chromium
+interop: $(VENV)/.dev $(JS)/node_modules/.ready | $(CHROMIUM) ## tests against js-libp2p in Node 24 and in Chromium
 	$(BIN)/python -m pytest -m "interop or browser" tests/interop $(ARGS)
 
 $(VENV)/bin/python:
@@ -44,6 +47,11 @@ $(JS)/node_modules/.ready: $(JS)/package-lock.json
 	cd $(JS) && npm ci --no-audit --no-fund --loglevel=error
 	@test -x $(NODE) || { echo "Node 24 was not installed by npm" >&2; exit 1; }
 	@touch $@
+
+$(CHROMIUM):
+	@command -v apt-get >/dev/null || { echo "install Chromium and name it with: make CHROMIUM=/path/to/chromium interop" >&2; exit 1; }
+	$(AS_ROOT) apt-get update -qq
+	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
 
 screenshots: $(VENV)/.dev ## render the pictures of the README from the real program
 	$(BIN)/python screenshots/make.py

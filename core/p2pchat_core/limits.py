@@ -223,6 +223,8 @@ CHAT_MAX_TEXT: Final = 16 * KIB
 CHAT_MAX_READ: Final = 64 * KIB
 ECHO_MAX_TEXT: Final = 16 * KIB
 ECHO_TIMEOUT: Final = 10.0
+WEBRTC_LOAD_DELAY: Final = 0.7
+"""Between our first address and loading the WebRTC stack; whoever calls earlier has it loaded at once."""
 EVENT_QUEUE: Final = 4096
 HISTORY_PAGE: Final = 1000
 HEADLESS_MAX_LINE: Final = 1 * MIB
