@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import platform
 import statistics
 import sys
@@ -98,9 +99,12 @@ async def run(rounds: int, relay_kind: str) -> None:
                     times[name].append(elapsed)
                     rtts[name].append(rtt)
     print(
-        f"{rounds} dials each through {relay_kind} relay; {platform.platform()}, Python {platform.python_version()}"
+        f"{rounds} dials each through {'our' if relay_kind == 'ours' else 'js'} relay; {platform.platform()}, Python {platform.python_version()}"
     )
-    print(f"aiortc {version('aiortc')}, Node {(ROOT / 'tests/interop/js/package.json').name} pins js-libp2p")
+    pinned = json.loads((ROOT / "tests/interop/js/package.json").read_text())["dependencies"]
+    print(
+        f"aiortc {version('aiortc')}; Node {pinned['node']}, libp2p {pinned['libp2p']}, @libp2p/webrtc {pinned['@libp2p/webrtc']}"
+    )
     print("\n| dial | first answer, ms (median / p95 / worst) | RTT, ms (median / p95 / worst) | failed |")
     print("|---|---|---|---|")
     for name in pairs:
