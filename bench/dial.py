@@ -98,13 +98,13 @@ async def run(rounds: int, relay_kind: str) -> None:
                 if number:  # the first round warms up
                     times[name].append(elapsed)
                     rtts[name].append(rtt)
+    whose = "our" if relay_kind == "ours" else "js"
     print(
-        f"{rounds} dials each through {'our' if relay_kind == 'ours' else 'js'} relay; {platform.platform()}, Python {platform.python_version()}"
+        f"{rounds} dials each through {whose} relay; {platform.platform()}, Python {platform.python_version()}"
     )
     pinned = json.loads((ROOT / "tests/interop/js/package.json").read_text())["dependencies"]
-    print(
-        f"aiortc {version('aiortc')}; Node {pinned['node']}, libp2p {pinned['libp2p']}, @libp2p/webrtc {pinned['@libp2p/webrtc']}"
-    )
+    versions = ", ".join(f"{name} {pinned[name]}" for name in ("node", "libp2p", "@libp2p/webrtc"))
+    print(f"aiortc {version('aiortc')}; {versions}")
     print("\n| dial | first answer, ms (median / p95 / worst) | RTT, ms (median / p95 / worst) | failed |")
     print("|---|---|---|---|")
     for name in pairs:

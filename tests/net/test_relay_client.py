@@ -165,3 +165,16 @@ async def test_a_peer_that_is_no_relay_is_refused(tmp_path: Path) -> None:
         a.relays.add(address / b.host.peer.as_multiaddr())
         await a.state(ReservationState.REFUSED)
         assert "not a relay" in a.relays.relays()[0].reason
+
+
+async def test_a_defect_costs_one_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world(tmp_path) as (relay, a, _b):
+        with monkeypatch.context() as patch:
+            patch.setattr(a.host, "dial_websocket", lambda _address: 1 / 0)
+            a.relays.add(relay.addresses[0])
+            await a.state(ReservationState.LOST)
+        assert "defect" in a.relays.relays()[0].reason
+        await a.state(ReservationState.RESERVED)
+    assert "ZeroDivisionError" in caplog.text

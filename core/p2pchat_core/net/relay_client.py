@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from p2pchat_core.net.steps import Step, StepTimer
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.wire.circuit import HOP_PROTOCOL, HopClient, Status
 from p2pchat_core.wire.dial_target import listen_addresses
-from p2pchat_core.wire.reservation import ActionKind, ReservationKeeper, ReservationState
+from p2pchat_core.wire.reservation import ActionKind, NextAction, ReservationKeeper, ReservationState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,17 +120,23 @@ class RelayClient:
             action = slot.keeper.next_action(now)
             self._report(slot)
             slot.changed.clear()
-            match action.kind:
-                case ActionKind.CONNECT:
-                    await self._connect(slot)
-                case ActionKind.RESERVE:
-                    await self._reserve(slot)
-                case ActionKind.WAIT:
-                    try:
-                        async with asyncio.timeout(action.at - now):
-                            await slot.changed.wait()
-                    except TimeoutError:
-                        pass
+            try:
+                await self._act(slot, action, now)
+            except Exception as error:
+                # A defect here must cost one attempt, not the reservation for ever.
+                logger.exception("keeping the reservation on %s failed", slot.info.address)
+                slot.keeper.failed(now, f"This is a defect in p2pchat: {error!r}.", refused=False)
+
+    async def _act(self, slot: _Slot, action: NextAction, now: float) -> None:
+        match action.kind:
+            case ActionKind.CONNECT:
+                await self._connect(slot)
+            case ActionKind.RESERVE:
+                await self._reserve(slot)
+            case ActionKind.WAIT:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(action.at - now):
+                        await slot.changed.wait()
 
     async def _connect(self, slot: _Slot) -> None:
         keeper, clock = slot.keeper, self._host.clock
