@@ -7,6 +7,8 @@ NODE := $(JS)/node_modules/.bin/node
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+GO := tests/interop/go
+PY := tests/interop/py
 
 .PHONY: run relay test check interop bench screenshots lock clean
 
@@ -25,7 +27,7 @@ check: $(VENV)/.dev ## lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-interop: $(VENV)/.dev $(JS)/node_modules/.ready | $(CHROMIUM) ## tests against js-libp2p in Node 24 and in Chromium
+interop: $(VENV)/.dev $(JS)/node_modules/.ready $(GO)/peer $(PY)/.venv/.ready | $(CHROMIUM) ## tests against js, go and py
 	$(BIN)/python -m pytest -m "interop or browser" tests/interop $(ARGS)
 
 $(VENV)/bin/python:
@@ -53,14 +55,30 @@ $(CHROMIUM):
 	$(AS_ROOT) apt-get update -qq
 	$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
 
+# Without go, or without what py-libp2p is compiled with, their tests are skipped and say so.
+$(GO)/peer: $(GO)/main.go $(GO)/go.mod $(GO)/go.sum
+	@if command -v go >/dev/null; then cd $(GO) && go build -mod=readonly -o peer .; \
+	  else echo "go is not installed: the tests with go-libp2p will be skipped" >&2; fi
+
+$(PY)/.venv/.ready: $(PY)/requirements.lock
+	$(PYTHON) -m venv $(PY)/.venv
+	@if $(PY)/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r $(PY)/requirements.lock; then touch $@; \
+	  else echo "py-libp2p was not installed (it needs gcc and gmp.h): its tests will be skipped" >&2; \
+	    rm -rf $(PY)/.venv; fi
+
 screenshots: $(VENV)/.dev ## render the pictures of the README from the real program
 	$(BIN)/python screenshots/make.py
 
-lock: $(VENV)/.dev ## renew both lock files (needs uv)
+lock: $(VENV)/.dev ## renew the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --output-file requirements.lock pyproject.toml requirements.in
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --output-file requirements-dev.lock --constraint requirements.lock --group dev
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --output-file requirements-relay.lock --constraint requirements.lock --group relay
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --output-file $(PY)/requirements.lock $(PY)/requirements.in
 
 clean:
-	rm -rf $(VENV) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(JS)/node_modules $(GO)/peer $(PY)/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

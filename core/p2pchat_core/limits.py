@@ -37,9 +37,17 @@ WS_MAX_SEND: Final = 64 * KIB + 1
 """One message we send: a whole Noise frame (65,535) with its length (2)."""
 WS_OPEN_TIMEOUT: Final = 10.0
 WS_CLOSE_TIMEOUT: Final = 1.0
+"""js does not always answer a close frame; one second is its own patience too."""
 HANDLER_GRACE: Final = 0.5
 """For stream handlers to read what had come before their connection ended."""
-"""js does not always answer a close frame; one second is its own patience too."""
+
+# --- plain TCP --------------------------------------------------------------------------------------------------
+TCP_OPEN_TIMEOUT: Final = 10.0
+TCP_CLOSE_TIMEOUT: Final = 1.0
+"""For what is queued to leave; then the connection is cut."""
+TCP_READ_BUFFER: Final = 64 * KIB
+"""Unread bytes of one connection before its peer has to wait; twice as much may be held for a moment."""
+TCP_WRITE_LIMIT: Final = 64 * KIB
 
 # --- upgrading a connection ---------------------------------------------------------------------------------------
 UPGRADE_TIMEOUT: Final = 10.0

@@ -21,6 +21,9 @@ from p2pchat_core.wire.circuit import (
     StopClient,
 )
 from p2pchat_relay.limits import HOP_STREAMS_PER_CONNECTION
+from p2pchat_relay.observer import NullObserver
+from p2pchat_relay.policy import Verdict
+from p2pchat_relay.refusals import Refusals
 from p2pchat_relay.sources import parse_ip
 from p2pchat_relay.splice import splice
 
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.host import Host
     from p2pchat_core.net.stream import Stream
-    from p2pchat_relay.policy import RelayPolicy
+    from p2pchat_relay.observer import RelayObserver
+    from p2pchat_relay.policy import Grant, RelayPolicy
 
 __all__ = ["HopHandler"]
 
@@ -46,11 +50,21 @@ class HopHandler:
     dials: it reaches targets over the connections that they keep open.
     """
 
-    def __init__(self, host: Host, policy: RelayPolicy, addresses: Callable[[], Sequence[Multiaddr]]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        policy: RelayPolicy,
+        addresses: Callable[[], Sequence[Multiaddr]],
+        *,
+        observer: RelayObserver | None = None,
+        refusals: Refusals | None = None,
+    ) -> None:
         """Serve on `host`; `addresses` gives where the relay can be reached, each with its own PeerId."""
         self._host = host
         self._policy = policy
         self._addresses = addresses
+        self._observer: RelayObserver = observer if observer is not None else NullObserver()
+        self._refusals = refusals if refusals is not None else Refusals(self._observer, host.clock)
 
     def register(self) -> None:
         """Begin to serve, and let slots go with the peers that held them."""
@@ -71,7 +85,10 @@ class HopHandler:
                 await _receive(stream, exchange)
             except RemoteProtocolError as error:
                 logger.debug("bad request from %s: %s", stream.connection.peer.short(), error)
-                await _refuse(stream, exchange, exchange.failure or Status.MALFORMED_MESSAGE)
+                unexpected = exchange.failure is Status.UNEXPECTED_MESSAGE
+                verdict = Verdict.UNEXPECTED if unexpected else Verdict.MALFORMED
+                self._refusals.request("unknown", stream.connection.peer, verdict)
+                await _refuse(stream, exchange, verdict)
                 return
             if isinstance(exchange.result, HopConnect):
                 await self._connect(stream, exchange, exchange.result.peer, deadline)
@@ -84,18 +101,22 @@ class HopHandler:
 
     def _reserve(self, connection: Connection) -> HopStatus:
         """Decide on a reservation and return the answer."""
-        if connection.relayed:
-            return HopStatus(Status.PERMISSION_DENIED)
         peer, now = connection.peer, self._host.clock.monotonic()
-        status = self._policy.reserve(peer, _remote_ip(connection), now)
-        if status is not Status.OK:
-            logger.info("refused %s a reservation: %s", peer.short(), status.name)
-            return HopStatus(status)
+        renewed = self._policy.reserved(peer, now)
+        if connection.relayed:
+            verdict = Verdict.OVER_A_CIRCUIT
+        else:
+            verdict = self._policy.reserve(peer, _remote_ip(connection), now)
+        if verdict is not Verdict.OK:
+            self._refusals.request("reserve", peer, verdict)
+            return HopStatus(verdict.status)
+        self._observer.reservation_granted(renewed=renewed)
         expire = int(self._host.clock.time()) + self._policy.limits.reservation_seconds
         voucher = seal(self._host.identity, Voucher(self._host.peer, peer, expire))
         logger.info("%s has a reservation (%d in all)", peer.short(), self._policy.reservations)
         reservation = Reservation(expire, self._addresses_for(connection), voucher)
-        return HopStatus(Status.OK, reservation, self._limit())
+        # What most of its circuits will have; those with a trusted peer have none.
+        return HopStatus(Status.OK, reservation, _limit(self._policy.grant(peer, peer)))
 
     def _addresses_for(self, connection: Connection) -> tuple[Multiaddr, ...]:
         """Return the relay's addresses that may be of use to others who reach `connection.peer` through
@@ -106,12 +127,6 @@ class HopHandler:
             addresses = [address for address in addresses if not _is_loopback(address)]
         return tuple(addresses[:RESERVATION_MAX_ADDRESSES])
 
-    def _limit(self) -> Limit | None:
-        # go takes the mere presence of a limit for a limited circuit (section 8.5), so there is none without
-        # one.
-        seconds, data = self._policy.limits.circuit_seconds, self._policy.limits.circuit_bytes
-        return Limit(seconds or None, data or None) if seconds or data else None
-
     def _on_disconnect(self, connection: Connection, _reason: str) -> None:
         if not self._host.connections(connection.peer):
             self._policy.release(connection.peer)
@@ -121,14 +136,15 @@ class HopHandler:
     async def _connect(
         self, stream: Stream, exchange: HopServerExchange, target: PeerId, deadline: asyncio.Timeout
     ) -> None:
-        source = stream.connection.peer
-        if stream.connection.relayed:
-            status = Status.PERMISSION_DENIED
+        connection, source = stream.connection, stream.connection.peer
+        if connection.relayed:
+            verdict = Verdict.OVER_A_CIRCUIT
         else:
-            status = self._policy.connect(source, target, self._host.clock.monotonic())
-        if status is not Status.OK:
-            logger.info("refused %s a circuit to %s: %s", source.short(), target.short(), status.name)
-            await _refuse(stream, exchange, status)
+            now = self._host.clock.monotonic()
+            verdict = self._policy.connect(source, _remote_ip(connection), target, now)
+        if verdict is not Verdict.OK:
+            self._refusals.request("connect", source, verdict, target)
+            await _refuse(stream, exchange, verdict)
             return
         try:
             await self._carry(stream, exchange, target, deadline)
@@ -138,14 +154,15 @@ class HopHandler:
     async def _carry(
         self, stream: Stream, exchange: HopServerExchange, target: PeerId, deadline: asyncio.Timeout
     ) -> None:
-        source, limits = stream.connection.peer, self._policy.limits
-        call = await self._call(source, target)
+        source, clock = stream.connection.peer, self._host.clock
+        grant = self._policy.grant(source, target)
+        call = await self._call(source, target, grant)
         if call is None:
-            logger.info("%s did not take a circuit from %s", target.short(), source.short())
-            await _refuse(stream, exchange, Status.CONNECTION_FAILED)
+            self._refusals.request("connect", source, Verdict.TARGET_FAILED, target)
+            await _refuse(stream, exchange, Verdict.TARGET_FAILED)
             return
         async with call:
-            exchange.respond(HopStatus(Status.OK, limit=self._limit()))
+            exchange.respond(HopStatus(Status.OK, limit=_limit(grant)))
             await stream.write(exchange.take_output())
             # What the source sent right behind its request belongs to the circuit (section 8.3).
             stream.unread(exchange.remaining())
@@ -153,9 +170,27 @@ class HopHandler:
             logger.info(
                 "circuit from %s to %s (%d open)", source.short(), target.short(), self._policy.circuits
             )
-            result = await splice(
-                stream, call, seconds=limits.circuit_seconds, max_bytes=limits.circuit_bytes
-            )
+            self._observer.circuit_opened(limited=grant.limited)
+            opened = clock.monotonic()
+            pace = self._policy.bandwidth.pace(source, target, opened, trusted=grant.trusted)
+
+            def spend(count: int) -> float:
+                self._observer.circuit_bytes(count)
+                return pace.spend(count, clock.monotonic())
+
+            end = "cancelled"
+            try:
+                result = await splice(
+                    stream,
+                    call,
+                    seconds=grant.seconds,
+                    max_bytes=grant.bytes,
+                    idle_seconds=grant.idle_seconds,
+                    spend=spend,
+                )
+                end = result.end.name.lower()
+            finally:
+                self._observer.circuit_ended(end, clock.monotonic() - opened)
         logger.info(
             "circuit from %s to %s ended: %s (%d bytes there, %d back)",
             source.short(),
@@ -165,14 +200,14 @@ class HopHandler:
             result.to_source,
         )
 
-    async def _call(self, source: PeerId, target: PeerId) -> Stream | None:
+    async def _call(self, source: PeerId, target: PeerId, grant: Grant) -> Stream | None:
         """Offer the target a circuit from `source` and return the stream it took it on, or ``None`` if it did
         not."""
         # The newest connection first: an older one may belong to a network the target has left.
         connection = next((c for c in self._host.connections(target) if not c.relayed), None)
         if connection is None:
             return None
-        exchange = StopClient(source, self._limit())
+        exchange = StopClient(source, _limit(grant))
         try:
             async with asyncio.timeout(STOP_TIMEOUT):
                 stream = await connection.open_stream([STOP_PROTOCOL])
@@ -203,10 +238,15 @@ async def _receive(stream: Stream, exchange: HopServerExchange | StopClient) -> 
             exchange.receive_eof()
 
 
-async def _refuse(stream: Stream, exchange: HopServerExchange, status: Status) -> None:
-    exchange.respond(HopStatus(status))
+async def _refuse(stream: Stream, exchange: HopServerExchange, verdict: Verdict) -> None:
+    exchange.respond(HopStatus(verdict.status))
     await stream.write(exchange.take_output())
     await stream.close_write()
+
+
+def _limit(grant: Grant) -> Limit | None:
+    # go takes the mere presence of a limit for a limited circuit (section 8.5), so there is none without one.
+    return Limit(grant.seconds or None, grant.bytes or None) if grant.limited else None
 
 
 def _remote_ip(connection: Connection) -> str:

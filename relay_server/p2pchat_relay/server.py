@@ -3,136 +3,155 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from p2pchat_core import __version__
 from p2pchat_core.clock import SystemClock
-from p2pchat_core.errors import AddressError, ConfigError
+from p2pchat_core.errors import (
+    ConfigError,
+    IdentityError,
+    NoAnswerError,
+    P2PChatError,
+    RemoteProtocolError,
+    StreamLimitError,
+    UnsupportedProtocolError,
+)
 from p2pchat_core.identity.keystore import load_or_create_identity
-from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.net.host import Host, HostConfig
 from p2pchat_core.net.identify import IdentifyService
 from p2pchat_core.net.ping import serve_ping
-from p2pchat_core.wire.ws_address import websocket_target
 from p2pchat_relay import limits
-from p2pchat_relay.errors import RelayStartError
+from p2pchat_relay.acl import Access, Trust
+from p2pchat_relay.config import RelayConfig, changed_keys
 from p2pchat_relay.handlers import HopHandler
+from p2pchat_relay.idle import IdleConnections
+from p2pchat_relay.listeners import (
+    DEFAULT_LISTEN,
+    Listen,
+    Listeners,
+    parse_announce,
+    parse_listen,
+    parse_stun_hosts,
+)
+from p2pchat_relay.observer import Level, NullObserver
 from p2pchat_relay.policy import RelayPolicy
+from p2pchat_relay.refusals import Refusals
 from p2pchat_relay.state import StateDirectory
-from p2pchat_relay.stun import StunServer
+from p2pchat_relay.status import parse_status_address
+from p2pchat_relay.tls import ServerCertificate
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from p2pchat_core.clock import Clock
     from p2pchat_core.identity.peer_id import PeerId
+    from p2pchat_core.multiformats.multiaddr import Multiaddr
+    from p2pchat_core.net.connection import Connection
+    from p2pchat_relay.observer import RelayObserver
 
-__all__ = ["DEFAULT_LISTEN", "RelayConfig", "RelayServer"]
+__all__ = ["DEFAULT_LISTEN", "Plan", "RelayConfig", "RelayServer"]
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_LISTEN: Final = "/ip4/0.0.0.0/tcp/9001/ws"
+_NEEDS_RESTART: Final = ("data_dir", "listen", "tls.", "stun.", "metrics.")
+"""Keys, or beginnings of keys, that say how a relay is started. (The files that ``tls`` names are read again.)"""
+_DRAIN_POLL: Final = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class RelayConfig:
-    """What one relay is started with."""
+class Plan:
+    """A configuration, read and checked as far as that is possible without starting.
 
-    data_dir: Path
-    """Where the identity and the chosen ports are kept."""
-
-    listen: tuple[str, ...] = ()
-    """Where to listen: ws addresses. Empty: `DEFAULT_LISTEN`, or a free port if that is taken at the first
-    start. A port 0 becomes a free port at the first start. Chosen ports are kept."""
-
-    announce: tuple[str, ...] = ()
-    """Further addresses that lead here, such as the public one of a reverse proxy."""
-
-    max_reservations: int = limits.MAX_RESERVATIONS
-
-    circuit_seconds: int = limits.CIRCUIT_SECONDS
-
-    circuit_bytes: int = limits.CIRCUIT_BYTES
-
-    stun: bool = True
-    """Answer STUN on UDP at the same addresses and ports."""
-
-    def relay_limits(self) -> limits.RelayLimits:
-        """Return every limit: those given here, and the defaults of the others."""
-        return limits.RelayLimits(
-            max_reservations=self.max_reservations,
-            circuit_seconds=self.circuit_seconds,
-            circuit_bytes=self.circuit_bytes,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Listen:
-    """One address to listen on.
-
-    Attributes:
-        key: as it was configured; chosen ports are remembered under it.
-        movable: whether another port will do at the first start.
+    Raises:
+        ConfigError: something in it cannot be used.
     """
 
-    address: Multiaddr
-    key: str
-    movable: bool
+    def __init__(self, config: RelayConfig, now: float) -> None:
+        """Check `config`; `now` is Unix seconds, for the certificate."""
+        self.config = config
+        for i, text in enumerate(config.listen):
+            with _at(f"listen[{i}]"):
+                parse_listen([text])
+        for i, text in enumerate(config.announce):
+            with _at(f"announce[{i}]"):
+                parse_announce([text])
+        self.listens: list[Listen] = parse_listen(config.listen)
+        self.announce: list[Multiaddr] = parse_announce(config.announce)
+        with _at("stun.hosts"):
+            self.stun_hosts: list[str] = parse_stun_hosts(config.stun.hosts)
+        if config.metrics.listen:
+            with _at("metrics.listen"):
+                parse_status_address(config.metrics.listen)
+        self.access = Access.of(config.access)
+        self.trust = Trust.of(config.trusted)
+        self.certificate = _certificate(config, now)
+        if self.certificate is None and (listen := next((x for x in self.listens if x.tls), None)):
+            raise ConfigError(
+                f"listen: {listen.key} needs tls.certificate and tls.key; or listen with /ws behind a reverse proxy."
+            )
 
 
 class RelayServer:
     """A running relay. Made by `start`, ended by `stop`."""
 
-    def __init__(
-        self, host: Host, policy: RelayPolicy, state: StateDirectory, announce: list[Multiaddr]
-    ) -> None:
+    def __init__(self, host: Host, plan: Plan, state: StateDirectory, observer: RelayObserver) -> None:
         """Not called directly: see `start`."""
-        self.policy = policy
+        self.policy = RelayPolicy(plan.config.limits, plan.access, plan.trust)
         self._host = host
+        self._plan = plan
         self._state = state
-        self._announce = announce
-        self._stun: list[StunServer] = []
+        self._observer = observer
+        self._refusals = Refusals(observer, host.clock)
+        self._listeners = Listeners(host, state, certificate=plan.certificate, observer=observer)
+        self._idle = IdleConnections()
         self._stopped = False
-        HopHandler(host, policy, lambda: self.addresses).register()
+        host.admit = self._admit
+        host.released = self.policy.admission.leave
+        host.on_handshake_failed.append(self._on_handshake_failed)
+        HopHandler(
+            host, self.policy, lambda: self.addresses, observer=observer, refusals=self._refusals
+        ).register()
         IdentifyService(host, f"p2pchat-relay/{__version__}", lambda: self.addresses)
         serve_ping(host)
 
     @classmethod
-    async def start(cls, config: RelayConfig, *, clock: Clock | None = None) -> RelayServer:
+    async def start(
+        cls, config: RelayConfig, *, clock: Clock | None = None, observer: RelayObserver | None = None
+    ) -> RelayServer:
         """Listen and serve.
 
         Raises:
-            ConfigError: an address in `config` cannot be used.
+            ConfigError: something in `config` cannot be used.
             RelayStartError: a port cannot be had, or another relay runs with the same directory.
             IdentityError: the key file is damaged or readable by others.
         """
-        listens = _listens(config)
-        announce = [_parse(text) for text in config.announce]
-        relay_limits = config.relay_limits()
+        clock = clock if clock is not None else SystemClock()
+        plan = Plan(config, clock.time())
         state = StateDirectory.open(config.data_dir)
         try:
-            host = Host(
-                load_or_create_identity(state.identity_path),
-                clock=clock if clock is not None else SystemClock(),
-                config=HostConfig(
-                    max_connections=relay_limits.max_connections,
-                    max_connections_per_peer=relay_limits.max_connections_per_peer,
-                    max_pending_upgrades=relay_limits.max_pending_upgrades,
-                ),
-            )
-            server = cls(host, RelayPolicy(relay_limits), state, announce)
+            identity = load_or_create_identity(state.identity_path)
+            host = Host(identity, clock=clock, config=_host_config(config.limits))
+            server = cls(host, plan, state, observer if observer is not None else NullObserver())
         except BaseException:
             state.close()
             raise
         try:
-            for listen in listens:
-                await server._listen(listen, stun=config.stun)
+            await server._open()
         except BaseException:
             await server.stop()
             raise
         return server
+
+    async def _open(self) -> None:
+        for listen in self._plan.listens:
+            await self._listeners.open(listen)
+        stun = self._plan.config.stun
+        if stun.enabled:
+            await self._listeners.open_stun(second_port=stun.second_port, hosts=self._plan.stun_hosts)
+        self._host.spawn(self._keep_house(), "housekeeping")
+
+    # --- what it is -----------------------------------------------------------------------------------------
 
     @property
     def peer_id(self) -> PeerId:
@@ -143,8 +162,85 @@ class RelayServer:
     def addresses(self) -> list[Multiaddr]:
         """Where it can be reached, announced addresses first, each ending in its PeerId."""
         me = self._host.peer.as_multiaddr()
-        bare = [address.without_trailing_p2p() for address in self._announce + self._host.listen_addresses()]
-        return [address / me for address in dict.fromkeys(bare)]
+        everywhere = self._plan.announce + self._host.listen_addresses()
+        return [address / me for address in dict.fromkeys(a.without_trailing_p2p() for a in everywhere)]
+
+    @property
+    def config(self) -> RelayConfig:
+        """What it was started with, or the last that was applied."""
+        return self._plan.config
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes nobody new any more."""
+        return self.policy.draining or self._stopped
+
+    @property
+    def certificate_expires(self) -> float | None:
+        """When the certificate of the wss listeners ends, in Unix seconds; ``None`` without one."""
+        return None if self._plan.certificate is None else self._plan.certificate.expires
+
+    def levels(self) -> list[Level]:
+        """Return how full each limit is that is about the whole relay."""
+        handshakes = Level("handshakes", self._host.handshakes, self.policy.limits.max_pending_handshakes)
+        return [*self.policy.levels(), handshakes]
+
+    # --- changes --------------------------------------------------------------------------------------------
+
+    def apply(self, config: RelayConfig) -> list[str]:
+        """Go by another configuration from now on. No connection and no circuit is cut.
+
+        The certificate is read again even if its file names are the same.
+
+        Returns:
+            The keys whose new values need a restart; the old ones stay in force.
+
+        Raises:
+            ConfigError: something in it cannot be used. Then nothing has changed.
+        """
+        old, now = self._plan, self._host.clock.monotonic()
+        restart = [key for key in changed_keys(old.config, config) if key.startswith(_NEEDS_RESTART)]
+        running = old.config
+        kept = RelayConfig(
+            data_dir=running.data_dir,
+            listen=running.listen,
+            tls=running.tls,
+            stun=running.stun,
+            metrics=running.metrics,
+            announce=config.announce,
+            limits=config.limits,
+            access=config.access,
+            trusted=config.trusted,
+            log=config.log,
+        )
+        # What waits for a restart is checked as well, or the restart would be the time to find out.
+        Plan(config, self._host.clock.time())
+        plan = Plan(kept, self._host.clock.time())
+        if old.certificate is not None and old.certificate.reload(self._host.clock.time()):
+            logger.info("the certificate was replaced")
+        plan.certificate = old.certificate
+        self._plan = plan
+        self._host.config = _host_config(config.limits)
+        self.policy.configure(config.limits, plan.access, plan.trust, now)
+        return restart
+
+    async def drain(self) -> None:
+        """Grant nothing new, and wait until the circuits there are have ended, or `drain_seconds` are over.
+
+        Peers that have no circuit are sent away, so that they look for another relay at once.
+        """
+        self.policy.drain()
+        for connection in self._host.connections():
+            if not self.policy.in_circuit(connection.peer):
+                self._host.spawn(connection.close(), f"send {connection.peer.short()} away")
+        begun = self._host.clock.monotonic()
+        logger.info("draining: %d circuits are open", self.policy.circuits)
+        while self.policy.circuits:
+            seconds = self.policy.limits.drain_seconds
+            if seconds and self._host.clock.monotonic() - begun >= seconds:
+                logger.warning("%d circuits did not end in time and are cut", self.policy.circuits)
+                return
+            await asyncio.sleep(_DRAIN_POLL)
 
     async def stop(self) -> None:
         """End all circuits and connections within `limits.SHUTDOWN_TIMEOUT`. Calling it again does
@@ -152,8 +248,7 @@ class RelayServer:
         if self._stopped:
             return
         self._stopped = True
-        for stun in self._stun:
-            stun.close()
+        self._listeners.close()
         try:
             async with asyncio.timeout(limits.SHUTDOWN_TIMEOUT):
                 await self._host.close()
@@ -163,72 +258,76 @@ class RelayServer:
         finally:
             self._state.close()
 
-    # --- listening ------------------------------------------------------------------------------------------
+    # --- inside ---------------------------------------------------------------------------------------------
 
-    async def _listen(self, listen: _Listen, *, stun: bool) -> None:
-        wanted = websocket_target(listen.address).port
-        remembered = self._state.remembered_port(listen.key) if listen.movable else None
-        try:
-            bound = await self._bind(_with_port(listen.address, remembered or wanted))
-        except RelayStartError:
-            # Once addresses have been given out they must stay good, so only a first start may move.
-            if not listen.movable or remembered is not None or not wanted:
-                raise
-            bound = await self._bind(_with_port(listen.address, 0))
-            logger.warning("port %d is taken; another one was chosen and will be kept", wanted)
-        for address in bound:
-            target = websocket_target(address)
-            if listen.movable:
-                self._state.remember_port(listen.key, target.port)
-            if stun:
-                await self._answer_stun(target.host, target.port)
+    def _admit(self, remote_ip: str) -> bool:
+        # Handshakes are not for the policy to count: when there are too many, the host drops the oldest.
+        reason = self.policy.admission.accept(remote_ip, self._host.clock.monotonic())
+        if reason is not None:
+            self._refusals.connection(remote_ip, reason)
+        return reason is None
 
-    async def _bind(self, address: Multiaddr) -> list[Multiaddr]:
-        try:
-            return await self._host.listen(address)
-        except AddressError as error:
-            raise ConfigError(str(error)) from error
-        except ConfigError as error:
-            # What the system refused has nothing to do with how the address is written.
-            if isinstance(error.__cause__, OSError):
-                raise RelayStartError(str(error)) from error
-            raise
+    def _on_handshake_failed(self, _address: Multiaddr, error: P2PChatError) -> None:
+        self._observer.handshake_failed(_failure(error))
 
-    async def _answer_stun(self, host: str, port: int) -> None:
-        try:
-            self._stun.append(await StunServer.open(host, port, self._host.clock))
-        except OSError as error:
-            logger.warning("STUN is not answered: UDP port %d cannot be used (%s)", port, error.strerror)
-        else:
-            logger.info("answering STUN on UDP port %d", port)
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(limits.IDLE_CHECK_INTERVAL)
+            self._refusals.flush()
+            for connection in self._unused(self._host.clock.monotonic()):
+                logger.debug("%s uses its connection for nothing", connection.peer.short())
+                self._host.spawn(
+                    connection.close(), f"close the idle connection of {connection.peer.short()}"
+                )
+
+    def _unused(self, now: float) -> list[Connection]:
+        self.policy.expire(now)
+        return self._idle.look(
+            self._host.connections(), self._in_use, self.policy.limits.connection_idle_seconds, now
+        )
+
+    def _in_use(self, connection: Connection) -> bool:
+        peer = connection.peer
+        return self.policy.reserved(peer, self._host.clock.monotonic()) or self.policy.in_circuit(peer)
 
 
-def _listens(config: RelayConfig) -> list[_Listen]:
-    if not config.listen:
-        return [_Listen(_parse(DEFAULT_LISTEN), DEFAULT_LISTEN, movable=True)]
-    chosen: dict[Multiaddr, _Listen] = {}
-    for text in config.listen:
-        address = _parse(text)
-        if address.has("p2p"):
-            raise ConfigError(
-                f"{text} names a PeerId. To listen, leave it out: /p2p/… is added by the relay."
-            )
-        if not address.has("tcp"):
-            raise ConfigError(
-                f"{text} names no port. Write /tcp/9001 after the IP address, or /tcp/0 for any."
-            )
-        chosen[address] = _Listen(address, str(address), movable=websocket_target(address).port == 0)
-    return list(chosen.values())
-
-
-def _parse(text: str) -> Multiaddr:
+@contextlib.contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Name the key in which a value cannot be used."""
     try:
-        address = Multiaddr.parse(text)
-        websocket_target(address)
-    except AddressError as error:
-        raise ConfigError(str(error)) from error
-    return address
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
-def _with_port(address: Multiaddr, port: int) -> Multiaddr:
-    return address.before("tcp") / f"/tcp/{port}" / address.after("tcp")
+def _host_config(relay_limits: limits.RelayLimits) -> HostConfig:
+    return HostConfig(
+        max_connections=relay_limits.max_connections,
+        max_connections_per_peer=relay_limits.max_connections_per_peer,
+        max_pending_upgrades=relay_limits.max_pending_handshakes,
+        upgrade_timeout=relay_limits.handshake_seconds,
+    )
+
+
+def _certificate(config: RelayConfig, now: float) -> ServerCertificate | None:
+    certificate, key = config.tls.certificate, config.tls.key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        missing = "tls.certificate" if certificate is None else "tls.key"
+        raise ConfigError(f"{missing}: is missing. A certificate is of use only together with its key.")
+    return ServerCertificate(certificate, key, now)
+
+
+_FAILURES: Final[tuple[tuple[type[P2PChatError], str], ...]] = (
+    (NoAnswerError, "timeout"),
+    (UnsupportedProtocolError, "unsupported"),
+    (IdentityError, "identity"),
+    (RemoteProtocolError, "protocol"),
+    (StreamLimitError, "per_peer"),
+)
+
+
+def _failure(error: P2PChatError) -> str:
+    """Return a word for why a handshake failed."""
+    return next((word for kind, word in _FAILURES if isinstance(error, kind)), "connection")

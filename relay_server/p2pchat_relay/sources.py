@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Source", "parse_ip"]
+__all__ = ["Source", "embedded_ipv4", "parse_ip"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -51,14 +51,16 @@ class Source:
         # Asked before anything is unwrapped: who claims to be this machine inside a tunnel is not exempt.
         loopback = address.is_loopback
         if isinstance(address, ipaddress.IPv6Address):
-            address = _tunnelled(address) or address
+            address = embedded_ipv4(address) or address
         if isinstance(address, ipaddress.IPv4Address):
             return cls(str(address), None, loopback)
         return cls(_prefix(address, 64), _prefix(address, 48), loopback)
 
 
-def _tunnelled(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+def embedded_ipv4(address: _Address) -> ipaddress.IPv4Address | None:
     """Return the IPv4 address that stands behind 6to4 and NAT64: its owner can make up many IPv6 ones."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.sixtofour

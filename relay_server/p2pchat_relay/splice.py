@@ -11,6 +11,8 @@ from p2pchat_core.errors import P2PChatError
 from p2pchat_relay.limits import SPLICE_CHUNK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from p2pchat_core.net.stream import Stream
 
 __all__ = ["End", "SpliceResult", "splice"]
@@ -23,6 +25,7 @@ class End(enum.Enum):
     BROKEN = "one side reset it or lost its connection"
     BYTES = "the byte limit was reached"
     TIME = "the time limit was reached"
+    IDLE = "nothing was passed on for too long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +52,67 @@ class _Direction:
     Reading is what gives the sender its window back: a receiver that stops, stops its sender and nobody else.
     """
 
-    def __init__(self, reader: Stream, writer: Stream, max_bytes: int) -> None:
+    def __init__(
+        self, reader: Stream, writer: Stream, max_bytes: int, spend: Callable[[int], float] | None
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._max_bytes = max_bytes
+        self._spend = spend
+        self._loop = asyncio.get_running_loop()
         self.copied = 0
+        self.active_at = self._loop.time()
 
     async def run(self) -> None:
         while data := await self._reader.read(SPLICE_CHUNK):
             allowed = data[: self._max_bytes - self.copied] if self._max_bytes else data
             if allowed:
+                if self._spend is not None and (delay := self._spend(len(allowed))) > 0:
+                    await asyncio.sleep(delay)
                 await self._writer.write(allowed)
                 self.copied += len(allowed)
+                self.active_at = self._loop.time()
             if len(allowed) < len(data):
                 raise _LimitReachedError
         await self._writer.close_write()
 
 
-async def splice(source: Stream, target: Stream, *, seconds: float = 0, max_bytes: int = 0) -> SpliceResult:
+class _IdleWatch:
+    """Lets `deadline` pass when neither direction has moved for `seconds`; 0 is never.
+
+    Looked at once in a while instead of being put off with every chunk, which would cost more than the chunk.
+    """
+
+    def __init__(self, seconds: float, deadline: asyncio.Timeout, *directions: _Direction) -> None:
+        self.expired = False
+        self._seconds = seconds
+        self._deadline = deadline
+        self._directions = directions
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, self._check) if seconds else None
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _check(self) -> None:
+        left = max(d.active_at for d in self._directions) + self._seconds - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check)
+        elif not self._deadline.expired():
+            self.expired = True
+            self._deadline.reschedule(self._loop.time())
+
+
+async def splice(
+    source: Stream,
+    target: Stream,
+    *,
+    seconds: float = 0,
+    max_bytes: int = 0,
+    idle_seconds: float = 0,
+    spend: Callable[[int], float] | None = None,
+) -> SpliceResult:
     """Copy between `source` and `target` until both have ended, either breaks, or a limit is reached.
 
     A half-close is passed on. In every other case, cancellation included, both streams are reset: what is cut
@@ -77,15 +123,23 @@ async def splice(source: Stream, target: Stream, *, seconds: float = 0, max_byte
         target: the stream of the peer it leads to.
         seconds: how long the circuit may last; 0 is for ever.
         max_bytes: how much each direction may carry; 0 is without limit. One byte more ends the circuit.
+        idle_seconds: how long nothing may move; 0 is for ever.
+        spend: told the size of each chunk, returns how many seconds to wait before it is passed on.
     """
-    there = _Direction(source, target, max_bytes)
-    back = _Direction(target, source, max_bytes)
+    there = _Direction(source, target, max_bytes, spend)
+    back = _Direction(target, source, max_bytes, spend)
     end = End.BROKEN
+    idle = False
     try:
-        async with asyncio.timeout(seconds or None):
-            end = await _run_both(there, back)
+        async with asyncio.timeout(seconds or None) as deadline:
+            watch = _IdleWatch(idle_seconds, deadline, there, back)
+            try:
+                end = await _run_both(there, back)
+            finally:
+                watch.cancel()
+                idle = watch.expired
     except TimeoutError:
-        end = End.TIME
+        end = End.IDLE if idle else End.TIME
     finally:
         if end is not End.CLOSED:
             source.abort()

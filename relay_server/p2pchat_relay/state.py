@@ -14,12 +14,17 @@ from p2pchat_relay.errors import RelayStartError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["StateDirectory"]
+__all__ = ["StateDirectory", "identity_path"]
 
 _IDENTITY: Final = "identity.key"
 _PORTS: Final = "ports.json"
 _LOCK: Final = "relay.lock"
 _MAX_PORTS_FILE: Final = 64 * 1024
+
+
+def identity_path(directory: Path) -> Path:
+    """Return where the key is kept in the relay's directory."""
+    return directory / _IDENTITY
 
 
 class StateDirectory:
@@ -55,7 +60,7 @@ class StateDirectory:
     @property
     def identity_path(self) -> Path:
         """Where the key is kept."""
-        return self.path / _IDENTITY
+        return identity_path(self.path)
 
     def remembered_port(self, listen: str) -> int | None:
         """Return the port that was chosen for a listen address, if one was.

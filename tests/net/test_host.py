@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import pytest
 
 from p2pchat_core.errors import AddressError, DialError, StreamLimitError
@@ -57,11 +60,11 @@ async def test_dialling_a_websocket_on_loopback() -> None:
         (address,) = await a.listen(LOOPBACK)
         assert a.listen_addresses() == [address]
         full = address / a.peer.as_multiaddr()
-        connection = await b.dial_websocket(full)
+        connection = await b.dial(full)
         assert connection.peer == a.peer
         assert str(connection.remote_address) == str(full)
         # There is no need for a second connection to the same peer.
-        assert await b.dial_websocket(full) is connection
+        assert await b.dial(full) is connection
         await eventually(lambda: a.connections(b.peer), "the listener's side")
 
 
@@ -69,7 +72,7 @@ async def test_the_wrong_peer_at_an_address_is_an_error() -> None:
     async with running_hosts(3) as (a, b, c):
         (address,) = await a.listen(LOOPBACK)
         with pytest.raises(DialError, match="handshake"):
-            await b.dial_websocket(address / c.peer.as_multiaddr())
+            await b.dial(address / c.peer.as_multiaddr())
         assert not b.connections()
 
 
@@ -78,7 +81,7 @@ async def test_dialling_oneself_is_an_error() -> None:
         (address,) = await a.listen(LOOPBACK)
         for target in (address, address / a.peer.as_multiaddr()):
             with pytest.raises(AddressError, match="own address"):
-                await a.dial_websocket(target)
+                await a.dial(target)
         await eventually(lambda: not a.connections(), "both ends to be gone")
 
 
@@ -87,7 +90,57 @@ async def test_a_refused_address_gets_nothing() -> None:
         a.admit = lambda ip: ip != "127.0.0.1"
         (address,) = await a.listen(LOOPBACK)
         with pytest.raises(DialError):
-            await b.dial_websocket(address / a.peer.as_multiaddr())
+            await b.dial(address / a.peer.as_multiaddr())
+
+
+@pytest.mark.parametrize("listen", [LOOPBACK, Multiaddr.parse("/ip4/127.0.0.1/tcp/0")], ids=["ws", "tcp"])
+async def test_only_so_many_may_take_their_time_with_the_handshake(listen: Multiaddr) -> None:
+    host = make_host(1, HostConfig(max_pending_upgrades=2))
+    dialer = make_host(2)
+    admitted: list[str] = []
+    released: list[str] = []
+    host.admit = lambda ip: not admitted.append(ip)  # type: ignore[func-returns-value]
+    host.released = released.append
+    try:
+        (address,) = await host.listen(listen)
+        port = int(address.value("tcp") or 0)
+        slow = []
+        for count in (1, 2):
+            slow.append(await asyncio.open_connection("127.0.0.1", port))
+            await eventually(lambda count=count: host.handshakes == count)
+        await dialer.dial(address)
+        await eventually(lambda: host.handshakes == 1)
+        assert len(admitted) == 3
+        # The oldest had to make room, and only that one.
+        with contextlib.suppress(ConnectionResetError):
+            assert await slow[0][0].read() == b""
+        assert released == ["127.0.0.1"]
+        assert not slow[1][0].at_eof()
+        for _, writer in slow:
+            writer.transport.abort()
+        async with asyncio.timeout(5):
+            while host.handshakes:
+                await asyncio.sleep(0.001)
+    finally:
+        await asyncio.gather(host.close(), dialer.close())
+    async with asyncio.timeout(5):
+        while len(released) < len(admitted):
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("listen", [LOOPBACK, Multiaddr.parse("/ip4/127.0.0.1/tcp/0")], ids=["ws", "tcp"])
+async def test_a_handshake_has_its_deadline(listen: Multiaddr) -> None:
+    host = make_host(1, HostConfig(upgrade_timeout=0.02))
+    try:
+        (address,) = await host.listen(listen)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address.value("tcp") or 0))
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionResetError):
+                while await reader.read(100):
+                    pass
+        writer.transport.abort()
+    finally:
+        await host.close()
 
 
 async def test_a_wildcard_is_shown_as_addresses() -> None:

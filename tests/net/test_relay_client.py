@@ -16,6 +16,7 @@ from p2pchat_core.net.ping import ping, serve_ping
 from p2pchat_core.net.relay_client import RelayClient, RelayInfo
 from p2pchat_core.net.steps import Step, StepReport, StepTimer
 from p2pchat_core.wire.reservation import ReservationState
+from p2pchat_relay.limits import RelayLimits
 from p2pchat_relay.server import RelayConfig, RelayServer
 from tests.support.hosts import make_host
 
@@ -71,7 +72,9 @@ async def world(tmp_path: Path, **options: int) -> AsyncIterator[tuple[RelayServ
 
 
 def config(tmp_path: Path, **options: int) -> RelayConfig:
-    return RelayConfig(listen=("/ip4/127.0.0.1/tcp/0/ws",), data_dir=tmp_path / "relay", **options)
+    return RelayConfig(
+        listen=("/ip4/127.0.0.1/tcp/0/ws",), data_dir=tmp_path / "relay", limits=RelayLimits(**options)
+    )
 
 
 async def test_a_reservation_gives_a_complete_address(tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ async def test_a_circuit_in_both_roles(tmp_path: Path) -> None:
     async with world(tmp_path) as (relay, a, b):
         a.relays.add(relay.addresses[0])
         await a.state(ReservationState.RESERVED)
-        to_relay = await b.host.dial_websocket(relay.addresses[0])
+        to_relay = await b.host.dial(relay.addresses[0])
         circuit = await b.circuits.dial(
             to_relay, a.host.peer, StepTimer(a.host.peer, b.host.clock, b.steps.append)
         )
@@ -105,7 +108,7 @@ async def test_a_circuit_in_both_roles(tmp_path: Path) -> None:
 
 async def test_a_peer_without_reservation(tmp_path: Path) -> None:
     async with world(tmp_path) as (relay, a, b):
-        to_relay = await b.host.dial_websocket(relay.addresses[0])
+        to_relay = await b.host.dial(relay.addresses[0])
         timer = StepTimer(a.host.peer, b.host.clock, b.steps.append)
         with pytest.raises(NoReservationError, match="not online"):
             await b.circuits.dial(to_relay, a.host.peer, timer)
@@ -118,7 +121,7 @@ async def test_a_relay_we_hold_nothing_on_cannot_call_us(tmp_path: Path) -> None
         a.relays.add(relay.addresses[0])
         await a.state(ReservationState.RESERVED)
         a.circuits._is_our_relay = lambda _peer: False
-        to_relay = await b.host.dial_websocket(relay.addresses[0])
+        to_relay = await b.host.dial(relay.addresses[0])
         with pytest.raises(DialError):
             await b.circuits.dial(to_relay, a.host.peer, StepTimer(a.host.peer, b.host.clock, None))
 
@@ -172,7 +175,7 @@ async def test_a_defect_costs_one_attempt(
 ) -> None:
     async with world(tmp_path) as (relay, a, _b):
         with monkeypatch.context() as patch:
-            patch.setattr(a.host, "dial_websocket", lambda _address: 1 / 0)
+            patch.setattr(a.host, "dial", lambda _address: 1 / 0)
             a.relays.add(relay.addresses[0])
             await a.state(ReservationState.LOST)
         assert "defect" in a.relays.relays()[0].reason

@@ -11,7 +11,6 @@ from p2pchat_core import limits
 from p2pchat_core.errors import (
     DialError,
     IdentityError,
-    RemoteProtocolError,
     StreamResetError,
     UnsupportedProtocolError,
 )
@@ -89,7 +88,7 @@ async def test_a_silent_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StreamResetError):
         await right.read()
     left, right = memory_pair()
-    with pytest.raises(RemoteProtocolError, match="in time"):
+    with pytest.raises(DialError, match="in time"):
         await upgrade_inbound(right, BOB)
     with pytest.raises(StreamResetError):
         await left.read()

@@ -391,11 +391,8 @@ async def test_accept_key() -> None:
     assert f"Sec-WebSocket-Accept: {vector['accept']}\r\n".encode() in response
 
 
-async def test_slow_strangers_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    from p2pchat_core.net import websocket_library
-
-    monkeypatch.setitem(websocket_library._SETTINGS, "open_timeout", 0.02)
-    async with listening() as (address, _):
+async def test_slow_strangers_are_cut() -> None:
+    async with listening(open_timeout=0.02) as (address, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(address.value("tcp") or 0))
         writer.write(b"GET / HTTP/1.1\r\n")
         with contextlib.suppress(ConnectionResetError):
@@ -418,23 +415,28 @@ async def test_admission() -> None:
         assert inbox.streams.qsize() == 1
 
 
-async def test_only_so_many_may_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_PENDING_UPGRADES", 2)
-    async with listening() as (address, inbox):
+async def test_who_was_admitted_is_released_once() -> None:
+    released: list[str] = []
+    admitted: list[str] = []
+
+    def admit(remote_ip: str) -> bool:
+        admitted.append(remote_ip)
+        return len(admitted) < 3
+
+    async with listening(admit=admit, released=released.append) as (address, inbox):
         port = int(address.value("tcp") or 0)
-        done = [await dial_websocket(address) for _ in range(3)]
-        for _ in done:
-            await inbox.streams.get()
-        slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        stream = await dial_websocket(address)
+        await inbox.streams.get()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        while len(admitted) < 2:
+            await asyncio.sleep(0)
         with pytest.raises(DialError):
             await dial_websocket(address)
-        for _, writer in slow:
-            await discard(writer)
-        while len(done) < 4:
-            with contextlib.suppress(DialError):  # until the listener has seen that they left
-                done.append(await dial_websocket(address))
-        for stream in done:
-            stream.abort()
+        await discard(writer)
+        stream.abort()
+        while len(released) < 2:
+            await asyncio.sleep(0)
+    assert released == ["127.0.0.1"] * 2, "not for the one that was turned away"
 
 
 async def test_a_handler_that_fails(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -22,8 +22,10 @@ from p2pchat_core.wire.circuit import (
     decode_stop,
     encode,
 )
+from p2pchat_relay.acl import Access, AccessList, Trust, parse_network
 from p2pchat_relay.handlers import HopHandler
 from p2pchat_relay.limits import RelayLimits
+from p2pchat_relay.observer import NullObserver
 from p2pchat_relay.policy import RelayPolicy
 from p2pchat_relay.splice import splice
 from tests.relay_server.fakes import FakeConnection, FakeHost, FakeStream, key
@@ -60,12 +62,36 @@ async def read_hop(stream: FakeStream) -> HopStatus:
     return status
 
 
+class Seen(NullObserver):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[object, ...]] = []
+        self.bytes = 0
+
+    def reservation_granted(self, *, renewed: bool) -> None:
+        self.events.append(("reserved", renewed))
+
+    def request_refused(self, request: str, status: str, reason: str) -> None:
+        self.events.append((request, status, reason))
+
+    def circuit_opened(self, *, limited: bool) -> None:
+        self.events.append(("opened", limited))
+
+    def circuit_bytes(self, count: int) -> None:
+        self.bytes += count
+
+    def circuit_ended(self, end: str, seconds: float) -> None:
+        self.events.append(("ended", end))
+
+
 class Relay:
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, access: Access | None = None, trust: Trust | None = None, **limits: int) -> None:
         self.host = FakeHost()
+        self.seen = Seen()
         self.limits = RelayLimits(**limits)
-        self.policy = RelayPolicy(self.limits)
-        self.handler = HopHandler(cast("Host", self.host), self.policy, lambda: ADDRESSES)
+        self.policy = RelayPolicy(self.limits, access, trust)
+        self.handler = HopHandler(cast("Host", self.host), self.policy, lambda: ADDRESSES, observer=self.seen)
         self.handler.register()
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -236,8 +262,8 @@ async def test_a_request_that_never_comes_is_given_up(monkeypatch: pytest.Monkey
 class Two:
     """A source and a target with a reservation, on one relay."""
 
-    def __init__(self, answer: bytes | None = encode(StopStatus(Status.OK)), **limits: int) -> None:
-        self.relay = Relay(**limits)
+    def __init__(self, answer: bytes | None = encode(StopStatus(Status.OK)), **options: Any) -> None:
+        self.relay = Relay(**options)
         self.source = self.relay.host.connect(1)
         self.target = self.relay.host.connect(2)
         self.calls: list[FakeStream] = []
@@ -372,9 +398,9 @@ async def test_the_time_limit_cuts_the_circuit_whatever_the_handshake_took(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The limit of the exchange must not end the circuit that comes of it.
-    def scaled(source: Stream, target: Stream, *, seconds: float, max_bytes: int) -> Awaitable[SpliceResult]:
+    def scaled(source: Stream, target: Stream, *, seconds: float, **others: Any) -> Awaitable[SpliceResult]:
         assert seconds == 1
-        return splice(source, target, seconds=0.1, max_bytes=max_bytes)
+        return splice(source, target, seconds=0.1, **others)
 
     monkeypatch.setattr("p2pchat_relay.handlers.HOP_TIMEOUT", 0.05)
     monkeypatch.setattr("p2pchat_relay.handlers.splice", scaled)
@@ -402,3 +428,112 @@ async def test_hop_may_be_asked_over_circuits_so_that_it_is_refused_with_a_reaso
     relay = Relay()
     _, options = cast("tuple[object, dict[str, object]]", relay.host.handlers[HOP_PROTOCOL])
     assert options["on_limited"] is True
+
+
+# --- access, trust, and who is told -------------------------------------------------------------------------
+
+
+async def test_who_may_not_reserve_is_denied() -> None:
+    relay = Relay(access=Access(reserve=AccessList(only=True, peers=frozenset({key(1).peer_id}))))
+    assert (await relay.reserve(relay.host.connect(1))).status is Status.OK
+    assert await relay.reserve(relay.host.connect(2)) == HopStatus(Status.PERMISSION_DENIED)
+    assert relay.seen.events == [("reserved", False), ("reserve", "permission_denied", "access")]
+
+
+async def test_who_may_not_connect_is_denied_by_network_in_any_form() -> None:
+    network = parse_network("203.0.113.0/24", "k")
+    relay = Relay(access=Access(connect=AccessList(networks=(network,))))
+    target = relay.host.connect(2)
+    await relay.reserve(target)
+    for address in ("/ip4/203.0.113.9/tcp/1/ws", "/ip6/::ffff:203.0.113.9/tcp/1/ws"):
+        refused = await relay.ask(relay.host.connect(1, address), encode(HopConnect(target.peer)))
+        assert refused == HopStatus(Status.PERMISSION_DENIED)
+    # The rule is about calling: such a peer may still be called.
+    assert (await relay.reserve(relay.host.connect(3, "/ip4/203.0.113.9/tcp/1/ws"))).status is Status.OK
+
+
+async def test_a_trusted_peer_has_circuits_without_limit_field() -> None:
+    two = Two(
+        trust=Trust(peers=frozenset({key(2).peer_id})),
+        circuit_bytes=10,
+        circuit_seconds=60,
+        circuit_burst_bytes=1,
+    )
+    assert (await two.relay.reserve(two.target)).limit is None
+    assert (await two.relay.reserve(two.source)).limit == Limit(60, 10)
+    status, stream = await two.connect()
+    assert status == HopStatus(Status.OK, limit=None)
+    await stream.write(bytes(10_000))
+    assert await two.calls[0].read_exactly(10_000) == bytes(10_000)
+    assert ("opened", False) in two.relay.seen.events
+    stream.abort()
+    await two.relay.settled()
+
+
+async def test_a_trusted_pair_has_them_between_themselves_only() -> None:
+    pair = frozenset({key(1).peer_id, key(2).peer_id})
+    two = Two(trust=Trust(pairs=frozenset({pair})), circuit_bytes=10, circuit_seconds=60)
+    told: list[object] = []
+
+    async def on_stream(stream: FakeStream) -> None:
+        told.append(decode_stop(await read_message(stream)))
+        await stream.write(encode(StopStatus(Status.OK)))
+
+    two.target.on_stream = on_stream
+    status, stream = await two.connect()
+    assert status.limit is None
+    two.source = two.relay.host.connect(3)
+    limited, other = await two.connect()
+    assert limited.limit == Limit(60, 10)
+    assert told == [StopConnect(key(1).peer_id, None), StopConnect(key(3).peer_id, Limit(60, 10))]
+    for end in (stream, other):
+        end.abort()
+    await two.relay.settled()
+
+
+async def test_a_circuit_keeps_what_it_was_granted_when_limits_change() -> None:
+    two = Two(circuit_bytes=1000)
+    _, stream = await two.connect()
+    two.relay.policy.configure(RelayLimits(circuit_bytes=1), Access(), Trust(), 0.0)
+    await stream.write(bytes(1000))
+    assert await two.calls[0].read_exactly(1000) == bytes(1000)
+    again, other = await two.connect()
+    assert again.limit == Limit(1800, 1)
+    for end in (stream, other):
+        end.abort()
+    await two.relay.settled()
+
+
+async def test_the_observer_is_told_everything_once() -> None:
+    two = Two(circuit_bytes=100)
+    relay = two.relay
+    await relay.ask(two.source, length_prefixed(b"x"))
+    await relay.ask(two.source, encode(HopStatus(Status.OK)))
+    await relay.ask(two.source, encode(HopConnect(two.target.peer)))
+    await relay.reserve(two.target)
+    _, stream = await two.connect()
+    await stream.write(bytes(101))
+    await relay.settled()
+    assert relay.seen.events == [
+        ("unknown", "malformed_message", "malformed"),
+        ("unknown", "unexpected_message", "unexpected"),
+        ("connect", "no_reservation", "no_reservation"),
+        ("reserved", False),
+        ("reserved", True),
+        ("opened", True),
+        ("ended", "bytes"),
+    ]
+    assert relay.seen.bytes == 100
+
+
+async def test_while_draining_nothing_new_is_granted() -> None:
+    two = Two()
+    _, stream = await two.connect()
+    two.relay.policy.drain()
+    assert (await two.relay.reserve(two.target)).status is Status.RESERVATION_REFUSED
+    refused = await two.relay.ask(two.source, encode(HopConnect(two.target.peer)))
+    assert refused.status is Status.RESOURCE_LIMIT_EXCEEDED
+    await stream.write(b"still here")
+    assert await two.calls[0].read() == b"still here"
+    stream.abort()
+    await two.relay.settled()

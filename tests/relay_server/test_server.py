@@ -24,7 +24,9 @@ from p2pchat_core.wire.circuit import (
     StopServer,
 )
 from p2pchat_core.wire.ws_address import websocket_target
+from p2pchat_relay.config import StunConfig
 from p2pchat_relay.errors import RelayStartError
+from p2pchat_relay.limits import RelayLimits
 from p2pchat_relay.server import RelayConfig, RelayServer
 from tests.relay_server.fakes import key
 
@@ -41,6 +43,8 @@ LOOPBACK = "/ip4/127.0.0.1/tcp/0/ws"
 @asynccontextmanager
 async def relay(data_dir: Path, **options: Any) -> AsyncIterator[RelayServer]:
     options.setdefault("listen", (LOOPBACK,))
+    own = {name: options.pop(name) for name in tuple(options) if name in RelayLimits.__struct_fields__}
+    options.setdefault("limits", RelayLimits(**own))
     server = await RelayServer.start(RelayConfig(data_dir=data_dir, **options))
     try:
         yield server
@@ -52,7 +56,7 @@ async def relay(data_dir: Path, **options: Any) -> AsyncIterator[RelayServer]:
 async def client(number: int, server: RelayServer) -> AsyncIterator[tuple[Host, Connection]]:
     host = Host(key(number))
     try:
-        yield host, await host.dial_websocket(server.addresses[0])
+        yield host, await host.dial(server.addresses[0])
     finally:
         await host.close()
 
@@ -126,7 +130,7 @@ async def test_the_relay_identifies_itself_and_answers_pings(tmp_path: Path) -> 
     async with relay(tmp_path) as server:
         host = Host(key(1))
         identify = IdentifyService(host, "test", list)
-        connection = await host.dial_websocket(server.addresses[0])
+        connection = await host.dial(server.addresses[0])
         info = await asyncio.wait_for(identify.identified(connection), 5)
         assert info is not None
         assert HOP_PROTOCOL in info.protocols
@@ -218,7 +222,7 @@ async def test_the_default_port_moves_at_the_first_start_only(
 ) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         default = f"/ip4/127.0.0.1/tcp/{taken.getsockname()[1]}/ws"
-        monkeypatch.setattr("p2pchat_relay.server.DEFAULT_LISTEN", default)
+        monkeypatch.setattr("p2pchat_relay.listeners.DEFAULT_LISTEN", default)
         async with relay(tmp_path, listen=()) as server:
             chosen = port_of(server)
             assert chosen != taken.getsockname()[1]
@@ -263,7 +267,7 @@ async def test_several_addresses_and_stun_beside_each(tmp_path: Path) -> None:
 
 
 async def test_without_stun_the_udp_port_stays_free(tmp_path: Path) -> None:
-    async with relay(tmp_path, stun=False) as server:
+    async with relay(tmp_path, stun=StunConfig(enabled=False)) as server:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", port_of(server)))
 
@@ -281,7 +285,7 @@ async def test_a_taken_udp_port_is_no_reason_not_to_relay(tmp_path: Path) -> Non
     ("options", "sentence"),
     [
         ({"listen": ("nonsense",)}, "address"),
-        ({"listen": ("/ip4/127.0.0.1/udp/9001/quic-v1",)}, "not a WebSocket address"),
+        ({"listen": ("/ip4/127.0.0.1/udp/9001/quic-v1",)}, "address"),
         ({"listen": ("/ip4/127.0.0.1/ws",)}, "names no port"),
         ({"listen": ("/dns4/localhost/tcp/0/ws",)}, "give an IP address"),
         ({"listen": ("/ip4/127.0.0.1/tcp/0/tls/ws",)}, "certificate"),
@@ -333,7 +337,7 @@ async def test_a_restarting_client_always_finds_its_slot(tmp_path: Path) -> None
     async with relay(tmp_path, max_reservations=1) as server:
         for _ in range(30):
             host = Host(key(1))
-            connection = await host.dial_websocket(server.addresses[0])
+            connection = await host.dial(server.addresses[0])
             assert (await reserve(connection)).status is Status.OK
             connection.abort("killed")
             await host.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,12 +17,10 @@ from tests.relay_server.fakes import FakeStream, stream_pair
 class Circuit:
     """Two peers, each with a stream to the relay, which splices them."""
 
-    def __init__(self, *, seconds: float = 0, max_bytes: int = 0, capacity: int = 64 * KIB) -> None:
+    def __init__(self, *, capacity: int = 64 * KIB, **limits: Any) -> None:
         self.near_source, self.source = stream_pair(capacity)
         self.near_target, self.target = stream_pair(capacity)
-        self.task = asyncio.ensure_future(
-            splice(self.near_source, self.near_target, seconds=seconds, max_bytes=max_bytes)
-        )
+        self.task = asyncio.ensure_future(splice(self.near_source, self.near_target, **limits))
 
     async def result(self) -> SpliceResult:
         return await asyncio.wait_for(self.task, 10)
@@ -148,6 +147,67 @@ async def test_a_reader_that_stops_stops_its_sender_only() -> None:
     await asyncio.wait_for(sender, 5)
     circuit.source.abort()
     assert (await circuit.result()).to_target == 10 * SPLICE_CHUNK
+
+
+async def test_a_circuit_on_which_nothing_moves_is_cut() -> None:
+    circuit = Circuit(idle_seconds=0.01)
+    assert await circuit.result() == SpliceResult(End.IDLE, 0, 0)
+    assert circuit.source.aborted
+    assert circuit.target.aborted
+
+
+async def test_a_reader_that_never_reads_is_idle_too() -> None:
+    circuit = Circuit(idle_seconds=0.02, capacity=100)
+    sender = asyncio.ensure_future(circuit.source.write(bytes(10 * SPLICE_CHUNK)))
+    assert (await circuit.result()).end is End.IDLE
+    with pytest.raises(StreamResetError):
+        await sender
+
+
+async def test_either_direction_keeps_it_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    circuit = Circuit(idle_seconds=10)
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    real, ahead = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+    for turn in range(6):
+        ahead += 8.0
+        sender, reader = (circuit.source, circuit.target) if turn % 2 else (circuit.target, circuit.source)
+        await sender.write(b"x")
+        assert await reader.read() == b"x"
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not circuit.task.done()
+    ahead += 10.1
+    assert (await circuit.result()).end is End.IDLE
+
+
+async def test_idle_and_time_are_told_apart() -> None:
+    circuit = Circuit(idle_seconds=100, seconds=0.01)
+    assert (await circuit.result()).end is End.TIME
+
+
+async def test_who_is_too_fast_waits() -> None:
+    spent: list[int] = []
+    waits = [0.0, 0.01, 0.0]
+
+    def spend(count: int) -> float:
+        spent.append(count)
+        return waits.pop(0)
+
+    circuit = Circuit(spend=spend)
+    await circuit.source.write(b"one")
+    assert await circuit.target.read() == b"one"
+    await circuit.source.write(b"two!")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert circuit.target.received == 3, "it waits"
+    assert await circuit.target.read() == b"two!"
+    await circuit.target.write(b"three")
+    assert await circuit.source.read() == b"three"
+    assert spent == [3, 4, 5]
+    circuit.source.abort()
+    await circuit.result()
 
 
 @given(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import struct
 import zlib
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
@@ -11,10 +13,14 @@ from hypothesis import strategies as st
 
 from p2pchat_core.clock import SystemClock
 from p2pchat_relay import limits
-from p2pchat_relay.stun import StunResponder, StunServer, parse_binding_request
+from p2pchat_relay.stun import Endpoint, StunAnswer, StunResponder, StunServer, parse_binding_request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
 
 COOKIE = bytes.fromhex("2112a442")
 TRANSACTION = bytes.fromhex("b7e7a701bc34d686fa87dfae")
+AT = Endpoint("0.0.0.0", 3478)
 
 
 def request(
@@ -34,7 +40,8 @@ def fingerprinted(attributes: bytes = b"") -> bytes:
 
 
 def respond(data: bytes, host: str = "192.0.2.1", port: int = 32853) -> bytes | None:
-    return StunResponder(0.0).respond(data, host, port, 0.0)
+    answer = StunResponder(0.0).respond(data, host, port, 0.0, at=AT)
+    return None if answer is None else answer.data
 
 
 # The addresses, and the XOR-MAPPED-ADDRESS attributes that stand for them, are those of RFC 5769 2.2 and 2.3.
@@ -56,9 +63,7 @@ def test_the_answer_is_the_address_and_nothing_else(host: str, mapped: str) -> N
 def test_the_address_can_be_read_back(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, transaction: bytes
 ) -> None:
-    answer = StunResponder(0.0).respond(
-        struct.pack("!HH", 1, 0) + COOKIE + transaction, str(address).partition("%")[0], port, 0.0
-    )
+    answer = respond(struct.pack("!HH", 1, 0) + COOKIE + transaction, str(address).partition("%")[0], port)
     assert answer is not None
     assert answer[8:20] == transaction
     xored_port = struct.unpack_from("!H", answer, 26)[0]
@@ -138,7 +143,7 @@ def test_one_source_gets_a_bounded_rate() -> None:
     responder = StunResponder(0.0)
 
     def answers(host: str, now: float) -> int:
-        return sum(responder.respond(request(), host, port, now) is not None for port in range(1, 200))
+        return sum(responder.respond(request(), host, port, now, at=AT) is not None for port in range(1, 200))
 
     assert answers("203.0.113.1", 0.0) == limits.STUN_BURST
     assert answers("::ffff:203.0.113.1", 0.0) == 0
@@ -152,43 +157,178 @@ def test_one_source_gets_a_bounded_rate() -> None:
 def test_everybody_together_gets_a_bounded_rate() -> None:
     responder = StunResponder(0.0)
     answered = sum(
-        responder.respond(request(), str(ipaddress.IPv4Address(number)), 1, 0.0) is not None
+        responder.respond(request(), str(ipaddress.IPv4Address(number)), 1, 0.0, at=AT) is not None
         for number in range(1 << 24, (1 << 24) + limits.STUN_TOTAL_BURST + 500)
     )
     assert answered == limits.STUN_TOTAL_BURST
 
 
+PORTS: dict[str, Any] = {"other_port": 3479}
+HOSTS: dict[str, Any] = {"other_port": 3479, "other_host": "198.51.100.2"}
+HERE = Endpoint("198.51.100.1", 3478)
+
+
+def change(flags: int) -> bytes:
+    return request(attribute(0x0003, struct.pack("!I", flags)))
+
+
+def ask(data: bytes, host: str = "192.0.2.1", *, at: Endpoint = HERE, **others: Any) -> StunAnswer:
+    answer = StunResponder(0.0).respond(data, host, 32853, 0.0, at=at, **others)
+    assert answer is not None
+    return answer
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    found, offset = {}, 20
+    while offset < len(data):
+        code, size = struct.unpack_from("!HH", data, offset)
+        found[code] = data[offset + 4 : offset + 4 + size]
+        offset += 4 + size + -size % 4
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flags", "others", "source"),
+    [
+        (0, PORTS, HERE),
+        (2, PORTS, Endpoint("198.51.100.1", 3479)),
+        (0, HOSTS, HERE),
+        (2, HOSTS, Endpoint("198.51.100.1", 3479)),
+        (4, HOSTS, Endpoint("198.51.100.2", 3478)),
+        (6, HOSTS, Endpoint("198.51.100.2", 3479)),
+    ],
+)
+def test_the_answer_comes_from_where_it_is_wanted(
+    flags: int, others: dict[str, Any], source: Endpoint
+) -> None:
+    answer = ask(change(flags), **others)
+    assert answer.source == source
+    origin = ipaddress.ip_address(source.host).packed
+    assert attributes(answer.data)[0x802B] == struct.pack("!BBH", 0, 1, source.port) + origin
+
+
+@pytest.mark.parametrize(("flags", "others"), [(0, {}), (2, {}), (4, PORTS), (6, PORTS)])
+def test_what_cannot_be_changed_is_refused(flags: int, others: dict[str, Any]) -> None:
+    answer = ask(change(flags), **others)
+    assert answer.source == HERE
+    assert answer.data[20:] == bytes.fromhex("0009 0004 0000 0414 000a 0002 0003 0000")
+
+
+def test_the_other_address_is_told_only_where_there_are_two() -> None:
+    assert 0x802C not in attributes(ask(request()).data)
+    assert 0x802C not in attributes(ask(request(), **PORTS).data)
+    other = attributes(ask(request(), **HOSTS).data)[0x802C]
+    assert other == struct.pack("!BBH", 0, 1, 3479) + bytes([198, 51, 100, 2])
+
+
+SIX = {"at": Endpoint("2001:db8::1", 3478), "other_port": 3479}
+
+
+@pytest.mark.parametrize(
+    ("data", "host", "setting", "size"),
+    [
+        (request(), "192.0.2.1", {}, 32),
+        (request(), "2001:db8::9", {}, 44),
+        (request(), "192.0.2.1", PORTS, 32),
+        (request(), "192.0.2.1", HOSTS, 44),
+        (request(), "2001:db8::9", SIX | {"other_host": "2001:db8::2"}, 68),
+        (change(2), "192.0.2.1", PORTS, 44),
+        (change(2), "2001:db8::9", SIX, 68),
+        (change(6), "192.0.2.1", HOSTS, 56),
+        (change(6), "2001:db8::9", SIX | {"other_host": "2001:db8::2"}, 92),
+    ],
+)
+def test_the_sizes_that_are_stated(data: bytes, host: str, setting: dict[str, Any], size: int) -> None:
+    answer = ask(data, host, **setting)
+    assert len(answer.data) == size
+    headers = 48 if ":" in host else 28
+    assert headers + size < 2 * (headers + len(data))
+
+
+@pytest.mark.parametrize("code", [0x0026, 0x0027], ids=["PADDING", "RESPONSE-PORT"])
+def test_nothing_is_sent_elsewhere_or_made_longer(code: int) -> None:
+    answer = ask(request(attribute(code, bytes(4))), **HOSTS)
+    assert answer.data[:2] == b"\x01\x11"
+
+
+@given(st.binary(max_size=600) | st.binary(max_size=80).map(lambda tail: request(tail)))
+def test_with_two_hosts_any_datagram_is_answered_briefly_or_not_at_all(data: bytes) -> None:
+    answer = StunResponder(0.0).respond(data, "192.0.2.1", 1, 0.0, at=HERE, **HOSTS)
+    assert answer is None or 28 + len(answer.data) < 2 * (28 + len(data))
+
+
 class Client(asyncio.DatagramProtocol):
     def __init__(self) -> None:
-        self.received: asyncio.Queue[bytes] = asyncio.Queue()
+        self.received: asyncio.Queue[tuple[bytes, tuple[Any, ...]]] = asyncio.Queue()
 
-    def datagram_received(self, data: bytes, addr: tuple[object, ...]) -> None:
-        self.received.put_nowait(data)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        self.received.put_nowait((data, addr))
+
+    async def ask(self, data: bytes, host: str, port: int) -> tuple[dict[int, bytes], Endpoint]:
+        self.transport.sendto(data, (host, port))
+        answer, source = await asyncio.wait_for(self.received.get(), 5)
+        assert answer[:2] == b"\x01\x01"
+        return attributes(answer), Endpoint(*source[:2])
+
+
+@contextlib.asynccontextmanager
+async def serving(hosts: Sequence[str], ports: Sequence[int]) -> AsyncIterator[tuple[StunServer, Client]]:
+    clock = SystemClock()
+    try:
+        server = await StunServer.open(hosts, ports, StunResponder(clock.monotonic()), clock)
+    except OSError as error:
+        pytest.skip(f"no {hosts} here: {error}")
+    loop = asyncio.get_running_loop()
+    transport, client = await loop.create_datagram_endpoint(Client, local_addr=(hosts[0], 0))
+    try:
+        yield server, client
+    finally:
+        transport.close()
+        server.close()
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_over_udp(host: str) -> None:
-    try:
-        server = await StunServer.open(host, 0, SystemClock())
-    except OSError as error:
-        pytest.skip(f"no {host} here: {error}")
-    loop = asyncio.get_running_loop()
-    transport, client = await loop.create_datagram_endpoint(Client, remote_addr=(host, server.port))
-    transport.sendto(b"nonsense")
-    transport.sendto(request())
-    answer = await asyncio.wait_for(client.received.get(), 5)
-    port = transport.get_extra_info("sockname")[1]
-    assert answer[:2] == b"\x01\x01"
-    assert struct.unpack_from("!H", answer, 26)[0] ^ 0x2112 == port
-    assert client.received.empty()
-    transport.close()
-    server.close()
+async def test_two_ports_tell_how_a_nat_maps(host: str) -> None:
+    async with serving([host], [0, 0]) as (server, client):
+        client.transport.sendto(b"nonsense", (host, server.ports[0]))
+        answers = [await client.ask(request(), host, port) for port in server.ports]
+        assert [source for _, source in answers] == [Endpoint(host, port) for port in server.ports]
+        mapped = [found[0x0020] for found, _ in answers]
+        port = client.transport.get_extra_info("sockname")[1]
+        assert struct.unpack_from("!H", mapped[0], 2)[0] ^ 0x2112 == port
+        assert mapped[0] == mapped[1], "without a NAT, and behind one that keeps a mapping, both see the same"
+        assert client.received.empty()
+
+
+async def test_two_hosts_and_two_ports_are_the_whole_of_it() -> None:
+    hosts = "127.0.0.1", "127.0.0.2"
+    async with serving(hosts, [0, 0]) as (server, client):
+        first, second = server.ports
+        found, _ = await client.ask(request(), hosts[0], first)
+        _, _, port, *address = struct.unpack("!BBH4B", found[0x802C])
+        assert (port, address) == (second, [127, 0, 0, 2])
+        for flags, source in ((2, (hosts[0], second)), (4, (hosts[1], first)), (6, (hosts[1], second))):
+            _, seen = await client.ask(change(flags), hosts[0], first)
+            assert seen == source
+        _, seen = await client.ask(change(6), hosts[1], second)
+        assert seen == (hosts[0], first)
+
+
+async def test_a_taken_port_is_an_error_and_leaves_nothing_bound() -> None:
+    clock = SystemClock()
+    responder = StunResponder(clock.monotonic())
+    server = await StunServer.open(["127.0.0.1"], [0], responder, clock)
+    free = await StunServer.open(["127.0.0.1"], [0], responder, clock)
+    free.close()
     await asyncio.sleep(0)
-
-
-async def test_a_taken_port_is_an_error() -> None:
-    server = await StunServer.open("127.0.0.1", 0, SystemClock())
     with pytest.raises(OSError, match="in use"):
-        await StunServer.open("127.0.0.1", server.port, SystemClock())
+        await StunServer.open(["127.0.0.1"], [*free.ports, *server.ports], responder, clock)
+    await asyncio.sleep(0)
+    again = await StunServer.open(["127.0.0.1"], free.ports, responder, clock)
+    again.close()
     server.close()
     await asyncio.sleep(0)

@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from p2pchat_relay.errors import RelayStartError
+from p2pchat_relay.limits import RelayLimits
 from p2pchat_relay.server import RelayConfig, RelayServer
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ class EmbeddedRelay:
 
 def _config(folder: Path, host: str, port: int) -> RelayConfig:
     return RelayConfig(
-        data_dir=folder, listen=(f"/ip4/{host}/tcp/{port}/ws",), max_reservations=_MAX_RESERVATIONS
+        data_dir=folder,
+        listen=(f"/ip4/{host}/tcp/{port}/ws",),
+        limits=RelayLimits(max_reservations=_MAX_RESERVATIONS),
     )
 
 

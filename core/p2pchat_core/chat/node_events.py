@@ -130,7 +130,7 @@ class NodeEvents(NodeListener):
 
     def on_connection(self, connection: Connection) -> None:
         """Pass a connection to a peer on."""
-        if connection.route.kind is not Kind.WEBSOCKET:
+        if connection.route.kind not in (Kind.WEBSOCKET, Kind.TCP):
             self.tell(connection)
 
     def on_disconnect(self, connection: Connection, reason: str) -> None:

@@ -40,6 +40,7 @@ class Kind(enum.Enum):
 
     WEBRTC = "webrtc"
     WEBSOCKET = "websocket"
+    TCP = "tcp"
     CIRCUIT = "circuit"
 
 

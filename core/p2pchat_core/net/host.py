@@ -1,4 +1,4 @@
-"""A node's connections: listening, dialling WebSockets, the table of who is connected, and the protocols served."""
+"""A node's connections: listening, dialling, the table of who is connected, and the protocols served."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from p2pchat_core.net.interfaces import expand_wildcard
 from p2pchat_core.net.locks import KeyedLocks
 from p2pchat_core.net.registry import ProtocolRegistry
 from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.net.tcp import TcpListener, TcpStream, dial_tcp
 from p2pchat_core.net.upgrader import upgrade_inbound, upgrade_outbound
 from p2pchat_core.net.websocket import WebSocketListener, WebSocketStream, dial_websocket
+from p2pchat_core.wire.tcp_address import is_tcp
 
 if TYPE_CHECKING:
     import ssl
@@ -41,7 +43,7 @@ __all__ = ["Host", "HostConfig"]
 
 logger = logging.getLogger(__name__)
 
-_RANK = {Kind.WEBRTC: 0, Kind.WEBSOCKET: 1, Kind.CIRCUIT: 2}
+_RANK = {Kind.WEBRTC: 0, Kind.WEBSOCKET: 1, Kind.TCP: 1, Kind.CIRCUIT: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,17 @@ class HostConfig:
     max_connections: int = limits.MAX_CONNECTIONS
     max_connections_per_peer: int = limits.MAX_CONNECTIONS_PER_PEER
     max_pending_upgrades: int = limits.MAX_PENDING_UPGRADES
+    upgrade_timeout: float = limits.UPGRADE_TIMEOUT
+    """For an inbound connection, from TCP to an authenticated one."""
 
 
 class Host:
     """One identity on the network.
 
-    `on_connection` and `on_disconnect` hold callbacks that are called for every connection, in order.
-    `admit` may refuse an inbound connection by the remote's IP address before anything is spent on it.
+    `on_connection` and `on_disconnect` hold callbacks that are called for every connection, in order;
+    `on_handshake_failed` those for who was let in and did not come to prove who it is.
+    `admit` may refuse an inbound connection by the remote's IP address before anything is spent on it; whoever it
+    let in is told to `released` when the connection is gone. `config` may be replaced by another at any time.
     """
 
     def __init__(
@@ -70,10 +76,12 @@ class Host:
         self.registry = ProtocolRegistry()
         self.on_connection: list[Callable[[Connection], None]] = []
         self.on_disconnect: list[Callable[[Connection, str], None]] = []
+        self.on_handshake_failed: list[Callable[[Multiaddr, P2PChatError], None]] = []
         self.admit: Callable[[str], bool] = lambda _remote_ip: True
+        self.released: Callable[[str], None] = lambda _remote_ip: None
         self._connections: defaultdict[PeerId, list[Connection]] = defaultdict(list)
-        self._listeners: list[WebSocketListener] = []
-        self._pending = 0
+        self._listeners: list[WebSocketListener | TcpListener] = []
+        self._proving: dict[WebSocketStream | TcpStream, None] = {}
         self._dial_locks: KeyedLocks[Multiaddr] = KeyedLocks()
         self._tasks = TaskOwner("host")
         self._closing = False
@@ -137,13 +145,11 @@ class Host:
             callback(connection)
         return connection
 
-    async def dial_websocket(
-        self, address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None
-    ) -> Connection:
-        """Connect to a listener at a ws or wss address, or return the connection there already is to its peer.
+    async def dial(self, address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None) -> Connection:
+        """Connect to a listener at a ws, wss or tcp address, or return the connection there is to its peer.
 
         Raises:
-            AddressError: it is our own address, or not a WebSocket address.
+            AddressError: it is our own address, or not one of the three.
             DialError: nothing answers, it answers wrongly, or it is another peer than the address names.
         """
         expected = PeerId.of(address)
@@ -151,15 +157,19 @@ class Host:
             raise AddressError("That is this program's own address; it needs somebody else's.")
         bare = address.without_trailing_p2p()
         async with self._dial_locks[bare]:
-            existing = self._open_websocket_to(expected)
+            existing = self._open_plain_to(expected)
             if existing is not None:
                 return existing
-            return await self._dial_websocket(bare, expected, ssl_context)
+            return await self._dial(bare, expected, ssl_context)
 
-    async def _dial_websocket(
+    async def _dial(
         self, bare: Multiaddr, expected: PeerId | None, ssl_context: ssl.SSLContext | None
     ) -> Connection:
-        raw = await dial_websocket(bare, ssl_context=ssl_context)
+        raw: TcpStream | WebSocketStream
+        if is_tcp(bare):
+            kind, raw = Kind.TCP, await dial_tcp(bare)
+        else:
+            kind, raw = Kind.WEBSOCKET, await dial_websocket(bare, ssl_context=ssl_context)
         try:
             upgraded = await upgrade_outbound(raw, self.identity, expected)
         except DialError:
@@ -170,13 +180,13 @@ class Host:
             upgraded.muxer.abort("connected to ourselves")
             raise AddressError("That is this program's own address; it needs somebody else's.")
         full = bare / upgraded.peer.as_multiaddr()
-        route = Route(Kind.WEBSOCKET, Direction.OUTBOUND, full, label=str(bare))
+        route = Route(kind, Direction.OUTBOUND, full, label=str(bare))
         return self.adopt(upgraded.peer, upgraded.muxer, route)
 
-    def _open_websocket_to(self, peer: PeerId | None) -> Connection | None:
+    def _open_plain_to(self, peer: PeerId | None) -> Connection | None:
         if peer is None:
             return None
-        return next((c for c in self.connections(peer) if c.route.kind is Kind.WEBSOCKET), None)
+        return next((c for c in self.connections(peer) if c.route.kind in (Kind.WEBSOCKET, Kind.TCP)), None)
 
     def _check_room(self, peer: PeerId) -> None:
         if self._closing:
@@ -201,18 +211,28 @@ class Host:
     async def listen(
         self, address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None
     ) -> list[Multiaddr]:
-        """Accept WebSockets at `address` and return where (with the port that port 0 became).
+        """Accept connections at `address` and return where (with the port that port 0 became).
+
+        The form of the address says what is spoken: plain TCP, WebSockets, or with `ssl_context` WebSockets in TLS.
 
         Raises:
-            AddressError: not a ws or wss address.
+            AddressError: not a ws, wss or tcp address.
             ConfigError: the address cannot be bound.
         """
-        listener = await WebSocketListener.open(
-            address,
-            self._on_websocket,
-            ssl_context=ssl_context,
-            admit=self._admits,
-        )
+        listener: WebSocketListener | TcpListener
+        if is_tcp(address):
+            listener = await TcpListener.open(
+                address, self._on_inbound, admit=self._admits, released=self._on_released
+            )
+        else:
+            listener = await WebSocketListener.open(
+                address,
+                self._on_inbound,
+                ssl_context=ssl_context,
+                admit=self._admits,
+                released=self._on_released,
+                open_timeout=self.config.upgrade_timeout,
+            )
         self._listeners.append(listener)
         return listener.addresses
 
@@ -227,30 +247,62 @@ class Host:
             )
         )
 
-    def _admits(self, remote_ip: str) -> bool:
-        room = len(self._connections) < self.config.max_connections
-        return (
-            room
-            and not self._closing
-            and self._pending < self.config.max_pending_upgrades
-            and self.admit(remote_ip)
-        )
+    @property
+    def handshakes(self) -> int:
+        """Inbound connections that have not proved who they are yet."""
+        return len(self._proving) + sum(listener.waiting for listener in self._listeners)
 
-    async def _on_websocket(self, raw: WebSocketStream) -> None:
-        self._pending += 1
+    def _admits(self, remote_ip: str) -> bool:
+        if self._closing or not self.admit(remote_ip):
+            return False
+        room = sum(len(group) for group in self._connections.values()) < self.config.max_connections
+        if room and (self.handshakes < self.config.max_pending_upgrades or self._drop_oldest_handshake()):
+            return True
+        self.released(remote_ip)
+        return False
+
+    def _drop_oldest_handshake(self) -> bool:
+        """Make room for a newcomer; whether that was possible.
+
+        Whoever means it is through in a moment. Turning newcomers away instead would let a few callers who say
+        nothing keep everybody else out.
+        """
+        waiting = [x for x in self._listeners if isinstance(x, WebSocketListener) and x.waiting]
+        listener = min(waiting, key=lambda x: x.waiting_since, default=None)
+        proving = next(iter(self._proving), None)
+        if proving is not None and (listener is None or proving.opened_at <= listener.waiting_since):
+            del self._proving[proving]
+            proving.abort()
+        elif listener is not None:
+            listener.drop_waiting()
+        return proving is not None or listener is not None
+
+    def _on_released(self, remote_ip: str) -> None:
+        self.released(remote_ip)
+
+    async def _on_inbound(self, raw: WebSocketStream | TcpStream) -> None:
+        self._proving[raw] = None
+        deadline = raw.opened_at + self.config.upgrade_timeout
         try:
-            upgraded = await upgrade_inbound(raw, self.identity)
+            timeout = max(0.0, deadline - asyncio.get_running_loop().time())
+            upgraded = await upgrade_inbound(raw, self.identity, timeout=timeout)
         except P2PChatError as error:
             logger.debug("inbound connection from %s was not completed: %s", raw.remote_address, error)
+            raw.abort()
+            for callback in self.on_handshake_failed:
+                callback(raw.remote_address, error)
             return
         finally:
-            self._pending -= 1
+            self._proving.pop(raw, None)
         address = raw.remote_address / upgraded.peer.as_multiaddr()
-        route = Route(Kind.WEBSOCKET, Direction.INBOUND, address, label=str(raw.remote_address))
+        kind = Kind.TCP if isinstance(raw, TcpStream) else Kind.WEBSOCKET
+        route = Route(kind, Direction.INBOUND, address, label=str(raw.remote_address))
         try:
             connection = self.adopt(upgraded.peer, upgraded.muxer, route)
         except P2PChatError as error:
             logger.debug("inbound connection from %s was refused: %s", raw.remote_address, error)
+            for callback in self.on_handshake_failed:
+                callback(raw.remote_address, error)
             return
         await connection.wait_closed()
 

@@ -140,7 +140,7 @@ class Node:
         if target.peer == self.peer:
             raise AddressError("That is your own address. Send it to somebody, and paste theirs here.")
         if not isinstance(target, CircuitTarget):
-            return await self.host.dial_websocket(address)
+            return await self.host.dial(address)
         async with self._dial_locks[target.peer]:
             best = next((c for c in self.host.connections(target.peer) if c.direct), None)
             return best if best is not None else await self._connect_through(target, address)
@@ -170,7 +170,7 @@ class Node:
         timer = StepTimer(target.peer, self.host.clock, self._listener.on_step)
         timer.done(Step.ADDRESS)
         try:
-            relay = await self.host.dial_websocket(target.relay)
+            relay = await self.host.dial(target.relay)
         except P2PChatError as error:
             timer.failed(Step.HOP, str(error))
             raise

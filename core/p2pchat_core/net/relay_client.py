@@ -141,7 +141,7 @@ class RelayClient:
     async def _connect(self, slot: _Slot) -> None:
         keeper, clock = slot.keeper, self._host.clock
         try:
-            slot.connection = await self._host.dial_websocket(slot.info.address)
+            slot.connection = await self._host.dial(slot.info.address)
         except P2PChatError as error:
             keeper.failed(clock.monotonic(), str(error), refused=False)
             self._step(slot, None, str(error))

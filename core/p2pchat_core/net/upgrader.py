@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from p2pchat_core import limits
 from p2pchat_core.clock import SystemClock
-from p2pchat_core.errors import NoAnswerError, RemoteProtocolError
+from p2pchat_core.errors import NoAnswerError
 from p2pchat_core.net.negotiation import answer, select_one
 from p2pchat_core.net.noise_channel import secure_inbound, secure_outbound
 from p2pchat_core.net.yamux import YamuxMuxer
@@ -75,23 +75,36 @@ async def upgrade_outbound(
 
 
 async def upgrade_inbound(
-    raw: ByteStream, identity: PrivateKey, expected: PeerId | None = None, *, clock: Clock | None = None
+    raw: ByteStream,
+    identity: PrivateKey,
+    expected: PeerId | None = None,
+    *,
+    clock: Clock | None = None,
+    timeout: float | None = None,
 ) -> Upgraded:
     """Upgrade a connection that the peer opened; `raw` is aborted when that fails.
 
+    Args:
+        raw: what was accepted.
+        identity: ours.
+        expected: who must be there, if that is known.
+        clock: for the muxer.
+        timeout: seconds for the whole of it; `limits.UPGRADE_TIMEOUT` by default.
+
     Raises:
-        RemoteProtocolError: the peer broke a protocol or did not do its part within `limits.UPGRADE_TIMEOUT`.
+        NoAnswerError: the peer did not do its part in time.
+        RemoteProtocolError: the peer broke a protocol.
         IdentityError, DialError, StreamError, ConnectionLostError: as in `upgrade_outbound`.
     """
     try:
-        async with asyncio.timeout(limits.UPGRADE_TIMEOUT):
+        async with asyncio.timeout(limits.UPGRADE_TIMEOUT if timeout is None else timeout):
             await answer(raw, _SECURITY.__contains__, lambda: _SECURITY)
             channel = await secure_inbound(raw, identity, expected)
             if channel.muxer is None:
                 await answer(channel, _MUXERS.__contains__, lambda: _MUXERS)
     except TimeoutError:
         raw.abort()
-        raise RemoteProtocolError("The peer did not complete the handshake in time.") from None
+        raise NoAnswerError("The peer did not complete the handshake in time.") from None
     except BaseException:
         raw.abort()
         raise

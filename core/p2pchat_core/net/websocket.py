@@ -6,12 +6,11 @@ Message boundaries mean nothing: what one peer writes at once may arrive as many
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
+import math
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from p2pchat_core import limits
 from p2pchat_core.errors import (
@@ -25,29 +24,19 @@ from p2pchat_core.errors import (
 )
 from p2pchat_core.limits import READ_CHUNK
 from p2pchat_core.net.byte_queue import ByteQueue
+from p2pchat_core.net.socket_errors import FAMILY, dial_failure, listen_failure
 from p2pchat_core.net.stream import ByteStream
 from p2pchat_core.wire.ws_address import websocket_address, websocket_target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from websockets.asyncio.server import Server
-
     from p2pchat_core.multiformats.multiaddr import Multiaddr
-    from p2pchat_core.net.websocket_library import WebSocketEnd
-    from p2pchat_core.wire.ws_address import WebSocketTarget
+    from p2pchat_core.net.websocket_library import WebSocketEnd, WebSocketServer
 
 __all__ = ["WebSocketListener", "WebSocketStream", "dial_websocket"]
 
 logger = logging.getLogger(__name__)
-
-_FAMILY: Final = {
-    "ip4": socket.AF_INET,
-    "dns4": socket.AF_INET,
-    "ip6": socket.AF_INET6,
-    "dns6": socket.AF_INET6,
-}
-_UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN})
 
 
 class WebSocketStream(ByteStream):
@@ -56,9 +45,11 @@ class WebSocketStream(ByteStream):
     Attributes:
         remote_address: the IP address and port of the peer, as a multiaddr.
         local_address: the same of our side.
+        opened_at: when the TCP connection was made, in the loop's time.
     """
 
     def __init__(self, end: WebSocketEnd, *, tls: bool) -> None:
+        self.opened_at = end.opened_at
         self.remote_address: Multiaddr = websocket_address(*end.remote_address, tls=tls)
         self.local_address: Multiaddr = websocket_address(*end.local_address, tls=tls)
         self._end = end
@@ -151,31 +142,11 @@ async def dial_websocket(address: Multiaddr, *, ssl_context: ssl.SSLContext | No
             target.port,
             server_name=target.sni or target.host.partition("%")[0],
             ssl_context=ssl_context if target.tls else None,
-            family=_FAMILY.get(address.names[0], socket.AF_UNSPEC),
+            family=FAMILY.get(address.names[0], socket.AF_UNSPEC),
         )
     except OSError as error:
-        raise DialError(_dial_failure(target, error)) from error
+        raise DialError(dial_failure(target.host, target.port, error, limits.WS_OPEN_TIMEOUT)) from error
     return WebSocketStream(end, tls=target.tls)
-
-
-def _dial_failure(target: WebSocketTarget, error: OSError) -> str:
-    place = f"{target.host} port {target.port}"
-    if isinstance(error, TimeoutError):
-        return f"{place} did not answer within {limits.WS_OPEN_TIMEOUT:g} seconds."
-    if isinstance(error, socket.gaierror):
-        return f"The name {target.host} could not be found: check the spelling and the network."
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"The certificate of {place} is not to be trusted: {error.verify_message}."
-    if isinstance(error, ssl.SSLError):
-        return f"{place} does not speak TLS as expected: is it a plain ws address?"
-    if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
-        # For a name with several addresses asyncio joins the failures into one text.
-        return f"Nothing answers at {place}: is the relay running?"
-    if isinstance(error, ConnectionError):
-        return f"{place} cut the connection at once: is it the relay's port?"
-    if error.errno in _UNREACHABLE:
-        return f"No network leads to {place}: is this machine online?"
-    return f"Connecting to {place} failed: {os.strerror(error.errno) if error.errno else error}."
 
 
 class WebSocketListener:
@@ -184,15 +155,12 @@ class WebSocketListener:
     def __init__(
         self,
         on_connection: Callable[[WebSocketStream], Awaitable[None]],
-        admit: Callable[[str], bool],
         tls: bool,
     ) -> None:
         self._on_connection = on_connection
-        self._admit_ip = admit
         self._tls = tls
         self._accepted: set[asyncio.Task[Any]] = set()
-        self._server: Server
-        self._transports: set[asyncio.BaseTransport]
+        self._door: WebSocketServer
 
     @classmethod
     async def open(
@@ -202,6 +170,8 @@ class WebSocketListener:
         *,
         ssl_context: ssl.SSLContext | None = None,
         admit: Callable[[str], bool] = lambda _remote_ip: True,
+        released: Callable[[str], None] = lambda _remote_ip: None,
+        open_timeout: float = limits.WS_OPEN_TIMEOUT,
     ) -> WebSocketListener:
         """Listen at an IP address.
 
@@ -211,6 +181,8 @@ class WebSocketListener:
                 stream is aborted. It is cancelled when the listener closes.
             ssl_context: needed for wss addresses, and only for them.
             admit: asked with the remote's IP address before anything else; false drops the connection.
+            released: told the IP address of each connection that was admitted when it is gone.
+            open_timeout: seconds for a TCP connection to become a WebSocket.
 
         Raises:
             AddressError: not a WebSocket address, or one with a name in place of an IP address.
@@ -225,42 +197,57 @@ class WebSocketListener:
             )
         if target.tls and ssl_context is None:
             raise ConfigError(f"Listening at {address} needs a TLS certificate and its key.")
-        self = cls(on_connection, admit, target.tls)
+        self = cls(on_connection, target.tls)
         try:
-            self._server, self._transports = await serve_websockets(
+            self._door = await serve_websockets(
                 target.host,
                 target.port,
                 self._accept,
                 ssl_context=ssl_context if target.tls else None,
-                admit=self._admit,
+                admit=admit,
+                released=released,
+                open_timeout=open_timeout,
             )
         except OSError as error:
-            raise ConfigError(_listen_failure(target, error)) from error
+            raise ConfigError(listen_failure(target.host, target.port, error)) from error
         return self
 
     @property
     def addresses(self) -> list[Multiaddr]:
         """Where it listens, with the real port; a wildcard address stays one."""
-        return [websocket_address(*_name(sock), tls=self._tls) for sock in self._server.sockets]
+        return [websocket_address(*_name(sock), tls=self._tls) for sock in self._door.server.sockets]
 
     async def close(self) -> None:
         """Stop listening, close what is left, end every `on_connection`; within `limits.WS_CLOSE_TIMEOUT`."""
-        self._server.close()
+        server = self._door.server
+        server.close()
+        await self._door.handshakes.close()
         try:
             async with asyncio.timeout(limits.WS_CLOSE_TIMEOUT):
-                await self._server.wait_closed()
+                await server.wait_closed()
         except TimeoutError:
             for task in tuple(self._accepted):
                 task.cancel()
-            for transport in tuple(self._transports):
-                assert isinstance(transport, asyncio.WriteTransport)
-                transport.abort()
-            await self._server.wait_closed()
+            for visitor in tuple(self._door.visitors):
+                visitor.abort()
+            await server.wait_closed()
 
-    def _admit(self, remote_ip: str) -> bool:
-        # Connections that are not WebSockets yet: each may take its ten seconds, but only so many at once.
-        waiting = len(self._transports) - len(self._accepted)
-        return waiting <= limits.MAX_PENDING_UPGRADES and self._admit_ip(remote_ip)
+    @property
+    def waiting(self) -> int:
+        """Connections that are not WebSockets yet."""
+        return len(self._door.waiting)
+
+    @property
+    def waiting_since(self) -> float:
+        """When the oldest of those came, in the loop's time; infinity when there are none."""
+        return next((visitor.opened_at for visitor in self._door.waiting), math.inf)
+
+    def drop_waiting(self) -> None:
+        """Cut the oldest of those."""
+        visitor = next(iter(self._door.waiting))
+        # It no longer counts from now on, though the loop reports its end only later.
+        del self._door.waiting[visitor]
+        visitor.abort()
 
     async def _accept(self, end: WebSocketEnd) -> None:
         task = asyncio.current_task()
@@ -287,16 +274,3 @@ class WebSocketListener:
 def _name(sock: socket.socket) -> tuple[str, int]:
     host, port = sock.getsockname()[:2]
     return host, port
-
-
-def _listen_failure(target: WebSocketTarget, error: OSError) -> str:
-    place = f"{target.host} port {target.port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"Another program listens at {place} already: stop it or choose another port."
-    if error.errno == errno.EACCES:
-        return f"Listening at {place} is not allowed: choose a port above 1023."
-    if error.errno == errno.EADDRNOTAVAIL:
-        return (
-            f"This machine does not have the address {target.host}: listen at one of its own, or at 0.0.0.0."
-        )
-    return f"Listening at {place} failed: {os.strerror(error.errno) if error.errno else error}."

@@ -45,17 +45,18 @@ class _DeadlineTimer:
         self._clock = clock
         self._callback = callback
         self._handle: asyncio.TimerHandle | None = None
+        self._at = 0.0
 
     def arm(self, deadline: float) -> None:
         """Call back no later than `deadline`, in seconds on the clock."""
         loop = asyncio.get_running_loop()
         at = loop.time() + max(0.0, deadline - self._clock.monotonic())
         if self._handle is not None:
-            if self._handle.when() <= at:
+            if self._at <= at:
                 # Then nothing is due and it is armed again, which is cheaper than moving it for every frame.
                 return
             self._handle.cancel()
-        self._handle = loop.call_at(at, self._fire)
+        self._handle, self._at = loop.call_at(at, self._fire), at
 
     def cancel(self) -> None:
         """Do not call back."""

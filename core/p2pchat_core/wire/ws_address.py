@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from p2pchat_core import limits
 from p2pchat_core.errors import AddressError
-from p2pchat_core.multiformats.multiaddr import Multiaddr
+from p2pchat_core.wire.tcp_address import checked_name, take_host, tcp_address
+
+if TYPE_CHECKING:
+    from p2pchat_core.multiformats.multiaddr import Multiaddr
 
 __all__ = ["WebSocketTarget", "websocket_address", "websocket_target"]
 
-_HOSTS: Final = frozenset({"ip4", "ip6", "dns", "dns4", "dns6"})
-_LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _PLAIN_PORT: Final = 80
 _TLS_PORT: Final = 443
 
@@ -41,7 +39,9 @@ def websocket_target(address: Multiaddr) -> WebSocketTarget:
         AddressError: it is not a WebSocket address, or leads further than one (a circuit).
     """
     rest = [(component.name, component.value or "") for component in address.without_trailing_p2p()]
-    host = _take_host(rest, address)
+    host = take_host(rest)
+    if host is None:
+        raise _not_websocket(address)
     port: int | None = None
     if rest and rest[0][0] == "tcp":
         port = int(rest.pop(0)[1])
@@ -52,7 +52,7 @@ def websocket_target(address: Multiaddr) -> WebSocketTarget:
     elif names in (["wss"], ["tls", "ws"], ["tls", "wss"]):
         tls = True
     elif names in (["tls", "sni", "ws"], ["tls", "sni", "wss"]):
-        tls, sni = True, _checked_name(rest[1][1])
+        tls, sni = True, checked_name(rest[1][1])
     else:
         raise _not_websocket(address)
     return WebSocketTarget(host, port if port is not None else (_TLS_PORT if tls else _PLAIN_PORT), tls, sni)
@@ -64,36 +64,7 @@ def websocket_address(host: str, port: int, *, tls: bool = False) -> Multiaddr:
     Raises:
         AddressError: `host` is not an IP address.
     """
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        raise AddressError(f"{host!r} is not an IP address.") from None
-    zone = ""
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif ip.scope_id is not None:
-            zone = f"/ip6zone/{ip.scope_id}"
-            ip = ipaddress.IPv6Address(int(ip))
-    return Multiaddr.parse(f"{zone}/ip{ip.version}/{ip}/tcp/{port}{'/tls' if tls else ''}/ws")
-
-
-def _take_host(rest: list[tuple[str, str]], address: Multiaddr) -> str:
-    zone = ""
-    if rest and rest[0][0] == "ip6zone":
-        zone = f"%{rest.pop(0)[1]}"
-    if not rest or rest[0][0] not in _HOSTS or (zone and rest[0][0] != "ip6"):
-        raise _not_websocket(address)
-    name, value = rest.pop(0)
-    return value + zone if name.startswith("ip") else _checked_name(value)
-
-
-def _checked_name(name: str) -> str:
-    """Refuse what could be taken for something else in a URL or a header."""
-    labels = name.removesuffix(".").split(".")
-    if len(name) > limits.MAX_DNS_NAME or not all(_LABEL.fullmatch(label) for label in labels):
-        raise AddressError(f"{name[:80]!r} is not a host name (names in other scripts are written xn--…).")
-    return name
+    return tcp_address(host, port) / ("/tls/ws" if tls else "/ws")
 
 
 def _not_websocket(address: Multiaddr) -> AddressError:

@@ -118,8 +118,9 @@ await serve({
     return { count }
   },
   /** Send `size` random bytes to the peer's echo and compare what comes back. */
-  async echo ({ peer, size }) {
-    const stream = await connectionTo(peer).newStream(ECHO, withTimeout())
+  async echo ({ peer, size, relayed }) {
+    const connection = relayed ? node.getConnections().find(c => String(c.remotePeer) === peer) : connectionTo(peer)
+    const stream = await connection.newStream(ECHO, withTimeout())
     const sent = randomBytes(size)
     const hash = createHash('sha256')
     let received = 0

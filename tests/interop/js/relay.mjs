@@ -15,7 +15,7 @@ const relay = await createLibp2p({
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
   // The tests dial faster from one address than js allows by default (5 a second).
-  connectionManager: { inboundConnectionThreshold: 1000 },
+  connectionManager: { inboundConnectionThreshold: 1000, ...options.connectionManager },
   services: {
     identify: identify(),
     relay: circuitRelayServer({ reservations: { maxReservations: Infinity, ...options.reservations } })
