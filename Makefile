@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JS := tests/interop/js
 NODE := $(JS)/node_modules/.bin/node
 
-.PHONY: run relay test check interop bench screenshots lock clean
+.PHONY: run relay test check interop netlab bench screenshots lock clean
 
 run: $(VENV)/.run ## set up, then open the chat
 	@$(BIN)/p2pchat $(ARGS)
@@ -24,6 +24,9 @@ check: $(VENV)/.dev ## lint, types and import contracts
 
 interop: $(VENV)/.dev $(JS)/node_modules/.ready ## tests against js-libp2p in Node 24 and in Chromium
 	$(BIN)/python -m pytest -m "interop or browser" tests/interop $(ARGS)
+
+netlab: $(VENV)/.dev $(JS)/node_modules/.ready ## tests behind NATs and on bad lines, where network namespaces are allowed
+	$(BIN)/python -m tests.netlab $(ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

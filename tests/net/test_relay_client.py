@@ -91,7 +91,9 @@ async def test_a_circuit_in_both_roles(tmp_path: Path) -> None:
         a.relays.add(relay.addresses[0])
         await a.state(ReservationState.RESERVED)
         to_relay = await b.host.dial_websocket(relay.addresses[0])
-        circuit = await b.circuits.dial(to_relay, a.host.peer, StepTimer(a.host.peer, b.host.clock, b.steps.append))
+        circuit = await b.circuits.dial(
+            to_relay, a.host.peer, StepTimer(a.host.peer, b.host.clock, b.steps.append)
+        )
         assert circuit.relayed
         assert circuit.limited
         assert await ping(circuit, b.host.clock) > 0
@@ -163,3 +165,22 @@ async def test_a_peer_that_is_no_relay_is_refused(tmp_path: Path) -> None:
         a.relays.add(address / b.host.peer.as_multiaddr())
         await a.state(ReservationState.REFUSED)
         assert "not a relay" in a.relays.relays()[0].reason
+
+
+async def test_a_relay_that_returns_with_another_key_is_refused(tmp_path: Path) -> None:
+    async with world(tmp_path) as (relay, a, _b):
+        address = relay.addresses[0]
+        a.relays.add(address)
+        await a.state(ReservationState.RESERVED)
+        await relay.stop()
+        (tmp_path / "relay").rename(tmp_path / "old relay")
+        listen = str(address.before("p2p"))
+        again = await RelayServer.start(RelayConfig(listen=(listen,), data_dir=tmp_path / "relay"))
+        try:
+            await a.state(ReservationState.REFUSED)
+            (info,) = a.relays.relays()
+            assert again.peer_id.short() in info.reason
+            assert "not trusted" in info.reason
+            assert a.relays.addresses() == []
+        finally:
+            await again.stop()

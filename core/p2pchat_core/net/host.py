@@ -14,9 +14,11 @@ from p2pchat_core.errors import (
     AddressError,
     ConnectionLostError,
     DialError,
+    IdentityError,
     NoAnswerError,
     P2PChatError,
     StreamLimitError,
+    WrongPeerError,
 )
 from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.multiformats.multiaddr import Multiaddr
@@ -165,6 +167,8 @@ class Host:
             upgraded = await upgrade_outbound(raw, self.identity, expected)
         except DialError:
             raise
+        except IdentityError as error:
+            raise WrongPeerError(f"{bare} is not trusted: {error}") from error
         except P2PChatError as error:
             raise DialError(f"The handshake with {bare} failed: {error}") from error
         if upgraded.peer == self.peer:
