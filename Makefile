@@ -10,7 +10,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GO := tests/interop/go
 PY := tests/interop/py
 
-.PHONY: run relay test check interop bench screenshots lock clean
+.PHONY: run relay test check interop netlab bench screenshots lock clean
 
 run: $(VENV)/.run ## set up, then open the chat
 	@$(BIN)/p2pchat $(ARGS)
@@ -29,6 +29,9 @@ check: $(VENV)/.dev ## lint, types and import contracts
 
 interop: $(VENV)/.dev $(JS)/node_modules/.ready $(GO)/peer $(PY)/.venv/.ready | $(CHROMIUM) ## tests against js, go and py
 	$(BIN)/python -m pytest -m "interop or browser" tests/interop $(ARGS)
+
+netlab: $(VENV)/.dev $(JS)/node_modules/.ready ## tests behind NATs and on bad lines, where network namespaces are allowed
+	$(BIN)/python -m tests.netlab $(ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -18,6 +18,7 @@
     ├── DialError              a peer could not be reached
     │   ├── RelayUnreachableError  the relay itself could not be reached
     │   ├── NoReservationError     the relay knows of no such peer
+    │   ├── WrongPeerError         somebody else answered there, or could not prove who it is
     │   ├── NoAnswerError          it did not answer in time
     │   └── UnsupportedProtocolError  the peer speaks none of the protocols asked for
     ├── RelayError             a relay refused us (carries its status)
@@ -62,6 +63,7 @@ __all__ = [
     "StreamLimitError",
     "StreamResetError",
     "UnsupportedProtocolError",
+    "WrongPeerError",
 ]
 
 
@@ -149,6 +151,12 @@ class RelayUnreachableError(DialError):
     """The relay does not answer at its address; it is tried again until it does."""
 
     code = "relay_unreachable"
+
+
+class WrongPeerError(DialError):
+    """Somebody with another key answered at the address: it is out of date, or someone is in between."""
+
+    code = "wrong_peer"
 
 
 class NoReservationError(DialError):

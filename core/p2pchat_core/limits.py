@@ -146,15 +146,25 @@ RELAY_REFUSED_RETRY_MIN: Final = 30.0
 """A relay that refused is full or does not want us; asking again soon only annoys it."""
 RELAY_REFUSED_RETRY_MAX: Final = 600.0
 RELAY_RETRY_MIN: Final = 0.5
-RELAY_RETRY_MAX: Final = 30.0
+RELAY_RETRY_MAX: Final = 8.0
+"""A relay that is back is found within this."""
 
 # --- connections -----------------------------------------------------------------------------------------------------
 MAX_CONNECTIONS: Final = 300
 MAX_CONNECTIONS_PER_PEER: Final = 8
 DIAL_TIMEOUT: Final = 10.0
 DIAL_ADDRESS_TIMEOUT: Final = 6.0
-LIVENESS_INTERVAL: Final = 10.0
-LIVENESS_TIMEOUT: Final = 10.0
+LIVENESS_INTERVAL: Final = 5.0
+LIVENESS_TIMEOUT: Final = 5.0
+LIVENESS_BUSY_INTERVAL: Final = 2.0
+LIVENESS_BUSY_TIMEOUT: Final = 5.0
+"""The same for the paths of a conversation that goes on."""
+LIVENESS_STALL: Final = 2.0
+"""A timer this late means that our own program stood still, not that the peer was silent."""
+WAKE_INTERVAL: Final = 1.0
+WAKE_JUMP: Final = 3.0
+"""Looking at the clocks and our own addresses this often; this much more or less time passed: we were stopped or
+asleep, or the clock was set, so every path is checked at once."""
 CLOSE_TIMEOUT: Final = 1.0
 
 # --- WebRTC ----------------------------------------------------------------------------------------------------------
@@ -204,6 +214,9 @@ SCTP_WINDOW_SLACK: Final = 256 * KIB
 SCTP_FLIGHT_MIN: Final = 128 * KIB
 SCTP_FLIGHT_RATE: Final = 8 * MIB
 """Bytes under way on a path: at least the former, otherwise the round trip time at this rate per second."""
+SCTP_FRAGMENT: Final = 1104
+"""User data of one packet we send: with SCTP (28), DTLS (37), UDP and IPv4 (28) it passes paths of 1200 bytes, where
+the library's own 1160 silently vanish."""
 SCTP_CHUNK_OVERHEAD: Final = 128
 """What holding one chunk costs besides its data, so that many tiny chunks count too."""
 SCTP_MAX_AHEAD: Final = 8192
@@ -229,6 +242,42 @@ SIGNALING_ORPHAN_TIMEOUT: Final = 5.0
 CHAT_MAX_TEXT: Final = 16 * KIB
 """UTF-8 bytes of one message typed here."""
 CHAT_MAX_READ: Final = 64 * KIB
+SESSION_WINDOW: Final = 256
+"""Messages said and not yet acknowledged on one stream."""
+SESSION_WINDOW_BYTES: Final = 1 * MIB
+"""The same in bytes of text; one message is always allowed."""
+SESSION_MAX_FRAME: Final = CHAT_MAX_TEXT + 1024
+SESSION_MAX_FEATURES: Final = 32
+SESSION_MAX_FEATURE: Final = 64
+"""Characters of the name of one feature."""
+SESSION_OPEN_TIMEOUT: Final = 8.0
+"""From asking for a stream to the peer's welcome on it."""
+SESSION_ACK_TIMEOUT: Final = 8.0
+"""Without any sign that what was said arrived, the path is given up: one may answer pings and swallow all else."""
+SESSION_STORE_RETRY: Final = 2.0
+"""Between attempts to store what a peer said; nothing is acknowledged meanwhile."""
+SESSION_MOVE_RETRY: Final = 5.0
+"""Between attempts to move a conversation to a better path that does not take it."""
+SESSION_MAX_AGE: Final = 30 * 86_400.0
+"""A message that says it was written longer ago than this, or later than now, is shown with the time it came."""
+CHAT_MAX_ADDRESSES: Final = 8
+"""Addresses remembered of one peer, the newest; all are dialled side by side."""
+REDIAL_MIN: Final = 0.5
+REDIAL_MAX: Final = 8.0
+"""Between attempts to reach a peer again that something waits for."""
+DIRECT_RETRY_MIN: Final = 20.0
+DIRECT_RETRY_MAX: Final = 300.0
+"""Between attempts to make a direct connection while there is only a circuit; each may take `DIRECT_TIMEOUT`."""
+CIRCUIT_RENEW: Final = 0.75
+"""The part of its time after which a circuit is replaced by a fresh one."""
+CIRCUIT_TRUSTED_SECONDS: Final = 86_400
+"""A limit above this is taken for milliseconds, which js relays announce."""
+REDIAL_GLARE: Final = 0.5
+"""Head start of the side with the smaller PeerId, so that not both dial at once."""
+REDIAL_LINGER: Final = 600.0
+"""How long a contact that was lost is dialled although nothing waits for it: it may have something to say."""
+REDIAL_MAX_PEERS: Final = 16
+"""Peers dialled at the same moment."""
 ECHO_MAX_TEXT: Final = 16 * KIB
 ECHO_TIMEOUT: Final = 10.0
 WEBRTC_LOAD_DELAY: Final = 0.7

@@ -13,7 +13,8 @@ import pytest
 from p2pchat_core import limits
 from p2pchat_core.chat.model import MessageState
 from p2pchat_core.chat.store import Store
-from p2pchat_core.errors import StoreError
+from p2pchat_core.errors import LocalProtocolError, StoreError
+from p2pchat_core.wire.session import Message, Position
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,13 +93,13 @@ async def test_queued_messages_come_back_oldest_first(path: Path) -> None:
     await fill(store, ALICE, 3)
     await fill(store, BOB, 1, start=50)
     await fill(store, ALICE, 2, start=60, outgoing=False)
-    assert await store.queued_counts() == {ALICE: 3, BOB: 1}
+    assert await store.unfinished_counts() == {ALICE: 3, BOB: 1}
     order = []
     while (message := await store.next_queued(ALICE)) is not None:
         order.append(message.text)
         await store.set_state(message.message_id, MessageState.SENT)
     assert order == ["text 0", "text 1", "text 2"]
-    assert await store.queued_counts() == {BOB: 1}
+    assert await store.unfinished_counts() == {BOB: 1}
     await store.close()
 
 
@@ -113,8 +114,10 @@ async def test_an_id_is_stored_once(path: Path) -> None:
     store = await Store.open(path)
     await fill(store, ALICE, 1)
     with pytest.raises(StoreError):
-        await fill(store, BOB, 1)
-    assert await store.history(BOB) == []
+        await fill(store, ALICE, 1)
+    assert len(await store.history(ALICE)) == 1
+    await fill(store, BOB, 1)  # what one peer calls its message says nothing about another's
+    await fill(store, ALICE, 1, outgoing=False)
     await store.close()
 
 
@@ -164,6 +167,154 @@ async def test_a_damaged_history_is_set_aside(path: Path, damage: object) -> Non
     again = await Store.open(path)
     assert again.set_aside is None
     await again.close()
+
+
+VERSION_1 = """
+CREATE TABLE messages (
+    position    INTEGER PRIMARY KEY,
+    message_id  BLOB    NOT NULL UNIQUE CHECK (length(message_id) = 16),
+    peer        TEXT    NOT NULL,
+    text        TEXT    NOT NULL,
+    outgoing    INTEGER NOT NULL CHECK (outgoing IN (0, 1)),
+    sent_at     REAL    NOT NULL,
+    state       TEXT    NOT NULL CHECK (state IN ('queued', 'sent', 'delivered', 'received')),
+    sequence    INTEGER NOT NULL,
+    UNIQUE (peer, outgoing, sequence)
+);
+CREATE INDEX messages_of_peer ON messages (peer, position);
+CREATE INDEX messages_waiting ON messages (peer, position) WHERE state = 'queued';
+CREATE TABLE contacts (peer TEXT PRIMARY KEY, added_at REAL NOT NULL);
+PRAGMA user_version = 1;
+"""
+
+
+async def test_a_history_of_the_first_version_is_taken_over(path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(VERSION_1)
+        for number, state in enumerate(["sent", "received", "queued"], 1):
+            connection.execute(
+                "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    number,
+                    bytes.fromhex(name(number)),
+                    ALICE,
+                    f"old {number}",
+                    state != "received",
+                    1.0,
+                    state,
+                    number,
+                ),
+            )
+        connection.execute("INSERT INTO contacts VALUES (?, 5.0)", (BOB,))
+    connection.close()
+    for _ in range(2):
+        store = await Store.open(path)
+        assert store.set_aside is None
+        assert [m.text for m in await store.history(ALICE)] == ["old 1", "old 2", "old 3"]
+        assert await store.contacts() == [BOB]
+        assert await store.unfinished_counts() == {ALICE: 1}
+        await store.close()
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+async def test_numbers_are_given_once_and_survive_a_restart(path: Path) -> None:
+    store = await Store.open(path)
+    await fill(store, ALICE, 4)
+    await fill(store, BOB, 1, start=50)
+    log, first = await store.begin(ALICE)
+    assert first == 1
+    said = await store.next_to_say(ALICE, log, 1, 3)
+    assert [(m.sequence, m.message_id.hex(), m.text) for m in said] == [
+        (number + 1, name(number), f"text {number}") for number in range(3)
+    ]
+    await store.close()
+    store = await Store.open(path)
+    assert await store.begin(ALICE) == (log, 1)
+    assert await store.unfinished_counts() == {ALICE: 4, BOB: 1}
+    assert [m.sequence for m in await store.next_to_say(ALICE, log, 2, 10)] == [2, 3, 4]
+    assert [m.text for m in await store.next_to_say(ALICE, log, 5, 10)] == []
+    assert await store.mark_held(ALICE, log, 2) == [name(0), name(1)]
+    assert await store.mark_held(ALICE, log, 2) == []
+    assert await store.begin(ALICE) == (log, 3)
+    assert await store.unfinished_counts() == {ALICE: 2, BOB: 1}
+    states = [message.state.value for message in await store.history(ALICE)]
+    assert states == ["delivered", "delivered", "sent", "sent"]
+    await store.close()
+
+
+@pytest.mark.parametrize("sign", ["too far", "another id"])
+async def test_a_restored_backup_begins_a_new_log(path: Path, sign: str) -> None:
+    store = await Store.open(path)
+    await fill(store, ALICE, 4)
+    log, _first = await store.begin(ALICE)
+    await store.next_to_say(ALICE, log, 1, 10)
+    await store.mark_held(ALICE, log, 1)
+    held = (9, bytes.fromhex(name(77))) if sign == "too far" else (3, bytes.fromhex(name(77)))
+    assert await store.resume(ALICE, log, *held) is None
+    new, first = await store.begin(ALICE)
+    assert new != log
+    assert first == 1
+    said = await store.next_to_say(ALICE, new, 1, 10)
+    assert [(m.sequence, m.text) for m in said] == [(1, "text 1"), (2, "text 2"), (3, "text 3")]
+    assert await store.next_to_say(ALICE, log, 1, 10) == [], "a stream of the old log says nothing more"
+    assert await store.mark_held(ALICE, log, 2) == []
+    assert await store.resume(ALICE, new, 0, None) == []
+    await store.close()
+
+
+def said(sequence: int, text: str | None = "hello", sent_at: float = 0.0, number: int = 0) -> Message:
+    return Message(sequence, bytes.fromhex(name(number or sequence)), int(sent_at * 1000), text)
+
+
+async def test_what_is_received_is_stored_once_and_in_order(path: Path) -> None:
+    store = await Store.open(path)
+    log, new = b"a" * 16, b"b" * 16
+    assert await store.greet(ALICE, log, 1) == Position(log, 0, None)
+    first = await store.receive(ALICE, log, [said(1, "one"), said(2, "two")], 100.0)
+    assert first is not None
+    assert [message.text for message in first] == ["one", "two"]
+    again = await store.receive(ALICE, log, [said(1, "one"), said(2, "two"), said(3, "three")], 100.0)
+    assert again is not None
+    assert [message.text for message in again] == ["three"]
+    with pytest.raises(LocalProtocolError):
+        await store.receive(ALICE, log, [said(5)], 100.0)
+    await store.close()
+    store = await Store.open(path)
+    assert await store.greet(ALICE, log, 2) == Position(log, 3, bytes.fromhex(name(3)))
+    # Another log repeats a message and goes on; the old log is over.
+    assert await store.greet(ALICE, new, 1) == Position(new, 0, None)
+    moved = await store.receive(ALICE, new, [said(1, "three", number=3), said(2, "four", number=4)], 100.0)
+    assert moved is not None
+    assert [message.text for message in moved] == ["four"]
+    assert await store.receive(ALICE, log, [said(4)], 100.0) is None
+    assert [m.text for m in await store.history(ALICE)] == ["one", "two", "three", "four"]
+    await store.close()
+
+
+async def test_a_listener_that_lost_its_history_goes_on_behind_what_it_acknowledged(path: Path) -> None:
+    store = await Store.open(path)
+    log = b"a" * 16
+    assert await store.greet(ALICE, log, 41) == Position(log, 40, None)
+    received = await store.receive(ALICE, log, [said(41, None), said(42, "shown")], 100.0)
+    assert received is not None
+    assert [message.text for message in received] == ["shown"], "an unknown kind is counted and not shown"
+    assert (await store.greet(ALICE, log, 41)).held == 42
+    await store.close()
+
+
+async def test_the_time_a_message_was_written_is_believed_within_reason(path: Path) -> None:
+    store = await Store.open(path)
+    log, now = b"a" * 16, 1e9
+    await store.greet(ALICE, log, 1)
+    times = [now - 3600, now + 3600, 0.0, now - limits.SESSION_MAX_AGE - 1]
+    messages = [said(n, sent_at=at) for n, at in enumerate(times, 1)]
+    received = await store.receive(ALICE, log, messages, now)
+    assert received is not None
+    assert [message.sent_at for message in received] == [now - 3600, now, now, now]
+    await store.close()
 
 
 async def test_a_newer_history_is_left_alone(path: Path) -> None:

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from p2pchat_core.errors import AddressError, DialError, StreamLimitError
+from p2pchat_core.errors import AddressError, DialError, StreamLimitError, WrongPeerError
 from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.net.connection import CircuitLimit, Kind
 from p2pchat_core.net.host import HostConfig
@@ -71,7 +71,7 @@ async def test_dialling_a_websocket_on_loopback() -> None:
 async def test_the_wrong_peer_at_an_address_is_an_error() -> None:
     async with running_hosts(3) as (a, b, c):
         (address,) = await a.listen(LOOPBACK)
-        with pytest.raises(DialError, match="handshake"):
+        with pytest.raises(WrongPeerError, match="not trusted"):
             await b.dial(address / c.peer.as_multiaddr())
         assert not b.connections()
 

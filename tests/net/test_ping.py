@@ -1,20 +1,16 @@
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
-from p2pchat_core.errors import RemoteProtocolError, UnsupportedProtocolError
-from p2pchat_core.net.liveness import LivenessConfig, watch_liveness
+from p2pchat_core.errors import RemoteProtocolError
 from p2pchat_core.net.ping import ping, serve_ping
 from p2pchat_core.wire.ping import PING_PROTOCOL
 from tests.support.hosts import link, running_hosts
 
 if TYPE_CHECKING:
     from p2pchat_core.net.stream import Stream
-
-QUICK = LivenessConfig(interval=0.01, timeout=0.05)
 
 
 async def test_ping_measures_and_remembers() -> None:
@@ -42,26 +38,3 @@ async def test_a_wrong_echo_is_the_peers_fault() -> None:
         near, _ = await link(a, b)
         with pytest.raises(RemoteProtocolError):
             await ping(near, a.clock)
-
-
-async def test_a_peer_without_ping_is_alive() -> None:
-    async with running_hosts(2) as (a, b):
-        watch_liveness(a, QUICK)
-        near, _ = await link(a, b)
-        with pytest.raises(UnsupportedProtocolError):
-            await ping(near, a.clock)
-        for _ in range(5):
-            await asyncio.sleep(QUICK.interval)
-        assert not near.closed
-
-
-async def test_a_silent_peer_is_given_up() -> None:
-    async def say_nothing(stream: Stream) -> None:
-        await stream.read()
-        await asyncio.Event().wait()
-
-    async with running_hosts(2) as (a, b):
-        b.handle(PING_PROTOCOL, say_nothing)
-        watch_liveness(a, QUICK)
-        near, _ = await link(a, b)
-        assert await near.wait_closed() == "The peer stopped answering."

@@ -181,3 +181,22 @@ async def test_a_defect_costs_one_attempt(
         assert "defect" in a.relays.relays()[0].reason
         await a.state(ReservationState.RESERVED)
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_relay_that_returns_with_another_key_is_refused(tmp_path: Path) -> None:
+    async with world(tmp_path) as (relay, a, _b):
+        address = relay.addresses[0]
+        a.relays.add(address)
+        await a.state(ReservationState.RESERVED)
+        await relay.stop()
+        (tmp_path / "relay").rename(tmp_path / "old relay")
+        listen = str(address.before("p2p"))
+        again = await RelayServer.start(RelayConfig(listen=(listen,), data_dir=tmp_path / "relay"))
+        try:
+            await a.state(ReservationState.REFUSED)
+            (info,) = a.relays.relays()
+            assert again.peer_id.short() in info.reason
+            assert "not trusted" in info.reason
+            assert a.relays.addresses() == []
+        finally:
+            await again.stop()

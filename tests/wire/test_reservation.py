@@ -201,7 +201,7 @@ def _delays(keeper: ReservationKeeper, *, refused: bool, count: int) -> list[flo
 
 
 def test_back_off_after_failures() -> None:
-    assert _delays(_keeper(), refused=False, count=9) == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert _delays(_keeper(), refused=False, count=9) == [0.5, 1, 2, 4, 8, 8, 8, 8, 8]
     assert _delays(_keeper(0.5), refused=False, count=3) == [0.375, 0.75, 1.5]
     assert _delays(_keeper(), refused=False, count=40)[-1] == RELAY_RETRY_MAX
 
@@ -265,7 +265,7 @@ def test_relay_that_grants_and_hangs_up_is_backed_off_from() -> None:
         keeper.lost(now)
         delays.append(keeper.next_action(now).at - now)
         now = keeper.next_action(now).at
-    assert delays == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert delays == [0.5, 1, 2, 4, 8, 8, 8, 8]
 
 
 def test_loss_and_failure_of_one_accident_count_once() -> None:

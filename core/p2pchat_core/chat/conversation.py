@@ -1,6 +1,9 @@
-"""Everything said with one peer over ``/libp2p/examples/chat/1.0.0``, across streams and connections.
+"""Everything said with one peer, across streams and connections.
 
-The protocol (PROTOCOL section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
+Between two p2pchat peers a session carries it (`chat/speaking.py`, `chat/listening.py`). All others are talked with
+over ``/libp2p/examples/chat/1.0.0``, which is what the rest of this module is about.
+
+That protocol (PROTOCOL section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
 then speak on it. So every chat stream is read, and we write on the newest: the last the peer opened, or our own if that
 is newer. A stream is never half-closed by us, because the browser page does not survive that, and after a loss the page
 can only be repaired by a stream that we open; so we do, even with nothing to say.
@@ -17,7 +20,9 @@ from typing import TYPE_CHECKING, Final
 from p2pchat_core import limits
 from p2pchat_core.chat.allowance import Allowance
 from p2pchat_core.chat.events import ErrorEvent, MessageEvent, SentEvent
+from p2pchat_core.chat.listening import Listening
 from p2pchat_core.chat.model import MessageState, StoredMessage
+from p2pchat_core.chat.speaking import Speaking, rank
 from p2pchat_core.errors import (
     MessageError,
     NoAnswerError,
@@ -25,18 +30,21 @@ from p2pchat_core.errors import (
     P2PChatError,
     StoreError,
     StreamLimitError,
+    UnsupportedProtocolError,
 )
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.wire.chat import CHAT_PROTOCOL, ChatDecoder, encode_message
+from p2pchat_core.wire.session import SESSION_PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from p2pchat_core.chat.event_hub import EventHub
     from p2pchat_core.chat.store import Store
     from p2pchat_core.clock import Clock
     from p2pchat_core.identity.peer_id import PeerId
     from p2pchat_core.net.connection import Connection
+    from p2pchat_core.net.identify import PeerInfo
     from p2pchat_core.net.stream import Stream
 
 __all__ = ["Conversation"]
@@ -58,27 +66,28 @@ class Conversation:
         peer: PeerId,
         *,
         connections: Callable[[PeerId], list[Connection]],
-        agent: Callable[[PeerId], str],
+        identified: Callable[[Connection], Awaitable[PeerInfo | None]],
         store: Store,
         hub: EventHub,
         clock: Clock,
-        queued: int = 0,
+        unfinished: int = 0,
     ) -> None:
         """Begin to hand over what waits.
 
         Args:
             connections: returns the open connections to a peer, best first.
-            agent: returns the software a peer says it runs, empty while that is not known.
-            queued: how many messages the store holds for this peer that were not handed over.
+            identified: waits until the peer has said what it is, and returns that if it did.
+            unfinished: how many messages the store holds for this peer that were not handed over, or said in a
+                session and not acknowledged.
         """
         self.peer = peer
         self._name = str(peer)
         self._connections = connections
-        self._agent = agent
+        self._identified = identified
         self._store = store
         self._hub = hub
         self._clock = clock
-        self._queued = queued
+        self._unfinished = unfinished
         self._streams: list[Stream] = []  # oldest first; the last is the one we write on
         self._repair = False
         self._attempts = 0  # to open a stream since the peer last proved willing
@@ -88,20 +97,39 @@ class Conversation:
             limits.CHAT_INBOUND_RATE, limits.CHAT_INBOUND_ALLOWANCE, clock.monotonic()
         )
         self._handed_over = asyncio.Event()  # everything is
-        if not queued:
+        if not unfinished:
             self._handed_over.set()
         self._wake = asyncio.Event()
         self._hope = asyncio.Event()
         self._tasks = TaskOwner(f"conversation with {peer.short()}")
         self._closed = False
+        self._speaking = Speaking(
+            peer,
+            connections=connections,
+            store=store,
+            hub=hub,
+            clock=clock,
+            tasks=self._tasks,
+            on_progress=self._progressed,
+            on_trouble=self._complain,
+        )
+        self._listening = Listening(
+            peer, store=store, hub=hub, clock=clock, tasks=self._tasks, slow_down=self._slow_down
+        )
         self._tasks.spawn(self._pump(), "hand over messages")
-        if queued:
+        if unfinished:
             self._wake.set()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is open, waiting or wanted, so that it may be forgotten."""
-        return not self._streams and not self._queued and not self._repair
+        silent = not self._streams and not self._speaking.open and self._listening.idle
+        return silent and not self._unfinished and not self._repair
+
+    @property
+    def unfinished(self) -> int:
+        """How many messages of ours are not handed over, or not acknowledged where they should be."""
+        return self._unfinished
 
     async def send(self, text: str) -> str:
         """Store `text` to be handed over as soon as there is a path, and return its id.
@@ -112,8 +140,8 @@ class Conversation:
         """
         if not text:
             raise MessageError("There is nothing to send.")
-        if self._queued >= limits.CHAT_MAX_OUTBOX:
-            raise MessageError(f"{self._queued} messages wait for this peer already; no more are taken.")
+        if self._unfinished >= limits.CHAT_MAX_OUTBOX:
+            raise MessageError(f"{self._unfinished} messages wait for this peer already; no more are taken.")
         try:
             clean = b"".join(encode_message(text)).decode()
         except StreamLimitError as error:
@@ -136,21 +164,26 @@ class Conversation:
         return message_id
 
     async def handed_over(self) -> None:
-        """Wait until nothing of ours waits any more."""
+        """Wait until nothing of ours waits any more, neither for a path nor for an acknowledgement."""
         await self._handed_over.wait()
 
     async def serve(self, stream: Stream) -> None:
         """Handle a chat stream that the peer opened, until it ends."""
         self._add_stream(stream)
-        best = min(map(_rank, self._connections(self.peer)), default=_rank(stream.connection))
-        if _rank(stream.connection) <= best:
+        best = min(map(rank, self._connections(self.peer)), default=rank(stream.connection))
+        if rank(stream.connection) <= best:
             self._repair = False  # what we would have opened, the peer has
         self._be_hopeful()
         await self._read(stream)
 
+    async def listen(self, stream: Stream) -> None:
+        """Handle a session stream that the peer opened, until it ends."""
+        self._be_hopeful()
+        await self._listening.serve(stream)
+
     def connection_opened(self, connection: Connection) -> None:
         """There is a new connection to the peer: move to it if it is better, and hand over what waits."""
-        if self._streams and _rank(connection) < _rank(self._streams[-1].connection):
+        if self._streams and rank(connection) < rank(self._streams[-1].connection):
             self._repair = True
         self._be_hopeful()
 
@@ -158,6 +191,7 @@ class Conversation:
         """End every task. The streams are left to their connections, which end next. Never raises."""
         self._closed = True
         await self._tasks.close()
+        self._speaking.close()
         self._streams.clear()
 
     # --- speaking -------------------------------------------------------------------------------------------------
@@ -181,6 +215,48 @@ class Conversation:
                 self._wake.set()
 
     async def _flush(self) -> None:
+        """Hand over everything that waits, in a session if the peer knows them."""
+        if not self._unfinished and not self._repair:
+            self._speaking.consider_move()
+            return
+        if await self._knows_sessions():
+            self._repair = False
+            if not self._unfinished:
+                return
+            try:
+                if not self._speaking.open:
+                    await self._back_off()
+                await self._speaking.flush()
+                return
+            except UnsupportedProtocolError:
+                logger.debug("%s knows no sessions", self.peer.short())
+        await self._flush_raw()
+
+    async def _knows_sessions(self) -> bool:
+        """Whether to try a session: unless the peer said that it knows none.
+
+        Raises:
+            NotConnectedError: there is no connection.
+        """
+        if self._speaking.open:
+            return True
+        connections = self._connections(self.peer)
+        if not connections:
+            raise NotConnectedError(f"There is no connection to {self.peer.short()}.")
+        info = await self._identified(connections[0])
+        return info is None or SESSION_PROTOCOL in info.protocols
+
+    def _progressed(self, acknowledged: int) -> None:
+        """So many messages were acknowledged, or the session needs looking after."""
+        if acknowledged:
+            self._attempts = 0
+            self._complaint = ""
+            self._count(-acknowledged)
+        elif self._speaking.path_died:
+            self._attempts = 0  # not the peer's doing: the next path is tried at once
+        self._wake.set()
+
+    async def _flush_raw(self) -> None:
         """Hand over everything that waits, opening a stream if there is none or a better one is wanted."""
         while True:
             message = await self._store.next_queued(self._name)
@@ -206,7 +282,7 @@ class Conversation:
         await self._back_off()
         if not self._repair and self._streams:  # the peer has opened one meanwhile
             return self._streams[-1]
-        connection, allow_limited = self._choose()
+        connection, allow_limited = await self._choose()
         try:
             async with asyncio.timeout(limits.NEGOTIATION_TIMEOUT):
                 stream = await connection.open_stream([CHAT_PROTOCOL], allow_limited=allow_limited)
@@ -216,7 +292,7 @@ class Conversation:
         self._tasks.spawn(self._read_own(stream), "read our own stream")
         return stream
 
-    def _choose(self) -> tuple[Connection, bool]:
+    async def _choose(self) -> tuple[Connection, bool]:
         """Return the best connection that may carry the chat, and whether it is a limited one.
 
         Raises:
@@ -230,7 +306,8 @@ class Conversation:
             if not connection.limited:
                 return connection, False
         # js resets chat streams on limited circuits (PROTOCOL section 8.7); ours takes them.
-        if self._agent(self.peer).startswith(_OUR_AGENT):
+        info = await self._identified(connections[0])
+        if info is not None and info.agent.startswith(_OUR_AGENT):
             return connections[0], True
         raise StreamLimitError(
             f"{self.peer.short()} can only be reached through a relay that limits the connection, and its program "
@@ -269,8 +346,8 @@ class Conversation:
         self._hub.emit(SentEvent(self._name, message.message_id))
 
     def _count(self, change: int) -> None:
-        self._queued += change
-        if self._queued:
+        self._unfinished += change
+        if self._unfinished:
             self._handed_over.clear()
         else:
             self._handed_over.set()
@@ -278,7 +355,7 @@ class Conversation:
     def _complain(self, error: P2PChatError) -> None:
         """Tell the user why messages wait, once for each reason."""
         logger.debug("chat with %s: %s", self.peer.short(), error)
-        if self._queued and error.code != self._complaint:
+        if self._unfinished and error.code != self._complaint:
             self._complaint = error.code
             self._hub.emit(ErrorEvent(error.code, str(error), self._name))
 
@@ -343,7 +420,3 @@ class Conversation:
         if delay > 0:
             await asyncio.sleep(delay)
         await self._hub.wait_for_room()
-
-
-def _rank(connection: Connection) -> tuple[bool, bool]:
-    return connection.limited, connection.relayed

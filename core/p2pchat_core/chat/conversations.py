@@ -38,7 +38,7 @@ class Conversations:
         *,
         known: list[PeerId],
         contacts: set[PeerId],
-        queued: dict[PeerId, int],
+        unfinished: dict[PeerId, int],
     ) -> None:
         """Not called directly: see `load`."""
         self.known: dict[PeerId, None] = dict.fromkeys(known)
@@ -47,7 +47,7 @@ class Conversations:
         self._hub = hub
         self._clock = clock
         self._contacts = contacts
-        self._queued = queued
+        self._unfinished = unfinished
         self._open: dict[PeerId, Conversation] = {}
         self._tasks = TaskOwner("conversations")
 
@@ -65,8 +65,24 @@ class Conversations:
             clock,
             known=[PeerId.parse(peer) for peer in await store.peers()],
             contacts={PeerId.parse(peer) for peer in await store.contacts()},
-            queued={PeerId.parse(peer): count for peer, count in (await store.queued_counts()).items()},
+            unfinished={
+                PeerId.parse(peer): count for peer, count in (await store.unfinished_counts()).items()
+            },
         )
+
+    def waiting(self) -> list[PeerId]:
+        """Return those for whom messages of ours wait."""
+        return [*self._unfinished, *(peer for peer, talk in self._open.items() if talk.unfinished)]
+
+    def waits_for(self, peer: PeerId) -> bool:
+        """Whether messages of ours wait for `peer`, for a path or for an acknowledgement."""
+        talk = self._open.get(peer)
+        return peer in self._unfinished or (talk is not None and talk.unfinished > 0)
+
+    def uses(self, connection: Connection) -> bool:
+        """Whether a conversation goes on with the peer of `connection`."""
+        talk = self._open.get(connection.peer)
+        return talk is not None and not talk.idle
 
     def __len__(self) -> int:
         return len(self._open)
@@ -93,11 +109,15 @@ class Conversations:
         """Handle a chat stream that a peer opened, until it ends."""
         await self._with(stream.connection.peer).serve(stream)
 
+    async def listen(self, stream: Stream) -> None:
+        """Handle a session stream that a peer opened, until it ends."""
+        await self._with(stream.connection.peer).listen(stream)
+
     def connection_opened(self, connection: Connection) -> None:
         """Hand over what waits for the peer, and repair what its last connection took along."""
         peer = connection.peer
         self._remember(peer)
-        conversation = self._with(peer) if peer in self._queued else self._open.get(peer)
+        conversation = self._with(peer) if peer in self._unfinished else self._open.get(peer)
         if conversation is not None:
             conversation.connection_opened(connection)
 
@@ -117,18 +137,14 @@ class Conversations:
             conversation = self._open[peer] = Conversation(
                 peer,
                 connections=self._node.host.connections,
-                agent=self._agent,
+                identified=self._node.identify.identified,
                 store=self._store,
                 hub=self._hub,
                 clock=self._clock,
-                queued=self._queued.pop(peer, 0),
+                unfinished=self._unfinished.pop(peer, 0),
             )
             self._remember(peer)
         return conversation
-
-    def _agent(self, peer: PeerId) -> str:
-        info = self._node.info(peer)
-        return "" if info is None else info.agent
 
     def _forget_idle(self) -> None:
         if len(self._open) < limits.CHAT_MAX_CONVERSATIONS:

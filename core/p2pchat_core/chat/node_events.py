@@ -57,10 +57,24 @@ class NodeEvents(NodeListener):
     leads to somebody to talk to.
     """
 
-    def __init__(self, hub: EventHub, opened: Callable[[Connection], None]) -> None:
-        """`opened` is called for every new connection to a peer."""
+    def __init__(
+        self,
+        hub: EventHub,
+        opened: Callable[[Connection], None],
+        closed: Callable[[Connection], None] = lambda _: None,
+        hope: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Pass events to `hub`.
+
+        Args:
+            opened: called for every new connection to a peer.
+            closed: called when it has ended.
+            hope: called when the network is there again: a relay has given us a reservation.
+        """
         self._hub = hub
         self._opened = opened
+        self._closed = closed
+        self._hope = hope
         self._told: set[Connection] = set()
         self._waiting: dict[Multiaddr, list[asyncio.Future[RelayInfo]]] = {}
         self.listening = asyncio.Event()
@@ -118,6 +132,8 @@ class NodeEvents(NodeListener):
         self._hub.emit(RelayEvent(str(relay.address), state, relay.expires, relay.reason))
         if state is RelayState.CONNECTING:
             return
+        if state is RelayState.RESERVED:
+            self._hope()
         for outcome in self._waiting.get(relay.address, ()):
             if not outcome.done():
                 outcome.set_result(relay)
@@ -138,6 +154,7 @@ class NodeEvents(NodeListener):
         if connection in self._told:
             self._told.discard(connection)
             self._hub.emit(_connection_event(connection, ConnectionState.CLOSED, reason))
+            self._closed(connection)
 
 
 def _connection_event(connection: Connection, state: ConnectionState, reason: str = "") -> ConnectionEvent:

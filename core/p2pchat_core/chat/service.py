@@ -24,6 +24,7 @@ from p2pchat_core.chat.model import (
 )
 from p2pchat_core.chat.node_events import NodeEvents, path_of, relay_state, where
 from p2pchat_core.chat.protocols import ask_echo, serve_echo
+from p2pchat_core.chat.redial import Redial
 from p2pchat_core.chat.store import Store
 from p2pchat_core.clock import SystemClock
 from p2pchat_core.errors import (
@@ -42,9 +43,11 @@ from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.net.node import Node, NodeConfig
 from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.net.wake import watch_world
 from p2pchat_core.wire.chat import CHAT_PROTOCOL, ECHO_PROTOCOL
 from p2pchat_core.wire.circuit import HOP_PROTOCOL
 from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
+from p2pchat_core.wire.session import SESSION_PROTOCOL
 
 if TYPE_CHECKING:
     from p2pchat_core.clock import Clock
@@ -83,7 +86,10 @@ class ChatService:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._make_node = make_node
         self._hub = EventHub()
-        self._events = NodeEvents(self._hub, self._connection_opened)
+        self._events = NodeEvents(
+            self._hub, self._connection_opened, self._connection_closed, self._network_is_back
+        )
+        self._redial_: Redial | None = None
         self._tasks = TaskOwner("chat service")
         self._conversations_: Conversations | None = None
         self._data_dir: DataDir | None = None
@@ -124,10 +130,16 @@ class ChatService:
             except AddressError as error:
                 self.report(error)
         self._tasks.spawn(self._warm_up(), "load WebRTC")
+        self._tasks.spawn(watch_world(self._clock, self._world_changed), "watch the world")
+        for peer in self._conversations.waiting():
+            self._redial.look(peer)
 
     async def stop(self) -> None:
         """Hand back everything and end the event streams. Never raises; calling it again does nothing."""
         await self._tasks.close()
+        redial, self._redial_ = self._redial_, None
+        if redial is not None:
+            await redial.close()
         conversations, self._conversations_ = self._conversations_, None
         if conversations is not None:
             await conversations.close()
@@ -155,6 +167,9 @@ class ChatService:
         node = self._make_node(identity, config=config, listener=self._events, clock=self._clock)
         self._node_ = node
         self._conversations_ = await Conversations.load(node, store, self._hub, self._clock)
+        node.liveness.busy = self._conversations_.uses
+        self._redial_ = await Redial.load(node, store, self._clock, self._conversations_)
+        node.handle(SESSION_PROTOCOL, self._serve_session, on_limited=True)
         node.handle(CHAT_PROTOCOL, self._serve_chat, on_limited=True)
         node.handle(ECHO_PROTOCOL, self._serve_echo, on_limited=True)
 
@@ -201,11 +216,13 @@ class ChatService:
         """Close every connection to `peer`."""
         who = self._peer(peer)
         self._best(who)
+        self._redial.give_up(who)
         await asyncio.gather(*(connection.close() for connection in self._node.host.connections(who)))
 
     async def _connect_peer(self, address: Multiaddr) -> ConnectResult:
         connection = await self._node.connect(address)
         await self._conversations.befriend(connection.peer)
+        self._redial.learn(connection.peer, [address])
         return await self._connected(connection)
 
     async def _connect_websocket(self, address: Multiaddr) -> ConnectResult:
@@ -257,7 +274,9 @@ class ChatService:
             raise NotConnectedError(
                 f"You have never been connected to {who.short()}; connect to its address first."
             )
-        return await self._conversations.send(who, text)
+        message_id = await self._conversations.send(who, text)
+        self._redial.look(who)
+        return message_id
 
     async def echo(self, peer: str, text: str) -> EchoResult:
         """Have the peer's echo service send `text` back.
@@ -320,6 +339,12 @@ class ChatService:
         return self._store_
 
     @property
+    def _redial(self) -> Redial:
+        if self._redial_ is None:
+            raise ConnectionLostError("The chat service is not running.")
+        return self._redial_
+
+    @property
     def _conversations(self) -> Conversations:
         if self._conversations_ is None:
             raise ConnectionLostError("The chat service is not running.")
@@ -340,8 +365,28 @@ class ChatService:
         return connections[0]
 
     def _connection_opened(self, connection: Connection) -> None:
+        if self._redial_ is not None:
+            self._redial_.connected(connection)
         if self._conversations_ is not None:
             self._conversations_.connection_opened(connection)
+
+    def _connection_closed(self, connection: Connection) -> None:
+        if self._redial_ is not None:
+            self._redial_.lost(connection.peer)
+
+    def _world_changed(self, _reason: str) -> None:
+        self._node.look_around()
+        self._network_is_back()
+
+    def _network_is_back(self) -> None:
+        if self._redial_ is not None:
+            self._redial_.be_hopeful()
+
+    async def _serve_session(self, stream: Stream) -> None:
+        if self._refuses(stream.connection.peer):
+            stream.abort()
+        else:
+            await self._conversations.listen(stream)
 
     async def _serve_chat(self, stream: Stream) -> None:
         if self._refuses(stream.connection.peer):

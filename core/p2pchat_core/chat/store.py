@@ -4,51 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
+from p2pchat_core.chat import session_table
 from p2pchat_core.chat.model import MessageState, StoredMessage
+from p2pchat_core.chat.store_file import open_or_replace
 from p2pchat_core.errors import StoreError
-from p2pchat_core.limits import HISTORY_CHECK_SIZE, HISTORY_PAGE
+from p2pchat_core.limits import CHAT_MAX_ADDRESSES, HISTORY_PAGE, SESSION_MAX_AGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["Store"]
+    from p2pchat_core.chat.session_table import Beginning, Received
+    from p2pchat_core.wire.session import Message, Position
 
-logger = logging.getLogger(__name__)
+__all__ = ["Store"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE messages (
-    position    INTEGER PRIMARY KEY,
-    message_id  BLOB    NOT NULL UNIQUE CHECK (length(message_id) = 16),
-    peer        TEXT    NOT NULL,
-    text        TEXT    NOT NULL,
-    outgoing    INTEGER NOT NULL CHECK (outgoing IN (0, 1)),
-    sent_at     REAL    NOT NULL,
-    state       TEXT    NOT NULL CHECK (state IN ('queued', 'sent', 'delivered', 'received')),
-    sequence    INTEGER NOT NULL,
-    UNIQUE (peer, outgoing, sequence)
-);
-CREATE INDEX messages_of_peer ON messages (peer, position);
-CREATE INDEX messages_waiting ON messages (peer, position) WHERE state = 'queued';
-CREATE TABLE contacts (
-    peer      TEXT PRIMARY KEY,
-    added_at  REAL NOT NULL
-);
-"""
 _COLUMNS: Final = "message_id, peer, text, outgoing, sent_at, state, sequence"
-# Primary result codes (the low byte of sqlite_errorcode) that mean the file itself is unusable.
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class Store:
@@ -78,7 +56,7 @@ class Store:
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
         loop = asyncio.get_running_loop()
         try:
-            connection, set_aside = await loop.run_in_executor(executor, _open_or_replace, path)
+            connection, set_aside = await loop.run_in_executor(executor, open_or_replace, path)
         except BaseException:
             executor.shutdown(wait=False)
             raise
@@ -104,9 +82,9 @@ class Store:
         """Return our oldest message to `peer` that has not been handed over."""
         return await self._run(self._next_queued, peer)
 
-    async def queued_counts(self) -> dict[str, int]:
-        """Return how many messages wait for each peer that has any waiting."""
-        return await self._run(self._queued_counts)
+    async def unfinished_counts(self) -> dict[str, int]:
+        """Return how many messages wait for each peer: not handed over, or said in a session and not acknowledged."""
+        return await self._run(self._unfinished_counts)
 
     async def peers(self) -> list[str]:
         """Return everyone a message was exchanged with or meant for, those with the oldest messages first."""
@@ -119,6 +97,42 @@ class Store:
     async def contacts(self) -> list[str]:
         """Return every contact, in the order they were added."""
         return await self._run(self._contacts)
+
+    async def add_addresses(self, peer: str, addresses: Sequence[str], seen_at: float) -> None:
+        """Remember where `peer` can be dialled; only the newest `CHAT_MAX_ADDRESSES` are kept."""
+        await self._run(self._add_addresses, peer, addresses, seen_at)
+
+    async def addresses(self) -> dict[str, list[str]]:
+        """Return the known addresses of everyone, newest first."""
+        return await self._run(self._all_addresses)
+
+    # --- sessions; see session_table ------------------------------------------------------------------------------
+
+    async def begin(self, peer: str) -> Beginning:
+        """Return what to say hello to `peer` with."""
+        return await self._run(session_table.begin, self._db, peer)
+
+    async def resume(self, peer: str, log: bytes, held: int, held_id: bytes | None) -> list[str] | None:
+        """Take a welcome into account; ids now delivered, or ``None`` if a new log had to be begun."""
+        return await self._run(session_table.resume, self._db, peer, log, held, held_id)
+
+    async def mark_held(self, peer: str, log: bytes, held: int) -> list[str]:
+        """Record an acknowledgement and return the ids now delivered."""
+        return await self._run(session_table.mark_held, self._db, peer, log, held)
+
+    async def next_to_say(self, peer: str, log: bytes, start: int, limit: int) -> list[Message]:
+        """Return what to say from number `start` on, durably numbered."""
+        return await self._run(session_table.next_to_say, self._db, peer, log, start, limit)
+
+    async def greet(self, peer: str, log: bytes, first: int) -> Position:
+        """Return where we stand as a speaker says hello."""
+        return await self._run(session_table.greet, self._db, peer, log, first)
+
+    async def receive(
+        self, peer: str, log: bytes, messages: Sequence[Message], now: float
+    ) -> list[Received] | None:
+        """Store what is new, durably; ``None`` if `log` is not the speaker's any more."""
+        return await self._run(session_table.receive, self._db, peer, log, messages, now, SESSION_MAX_AGE)
 
     async def close(self) -> None:
         """Finish what is under way and close the file. Never raises; calling it again does nothing."""
@@ -156,7 +170,8 @@ class Store:
     def _set_state(self, message_id: str, state: MessageState) -> None:
         with self._db:
             self._db.execute(
-                "UPDATE messages SET state = ? WHERE message_id = ?", (str(state), bytes.fromhex(message_id))
+                "UPDATE messages SET state = ? WHERE message_id = ? AND outgoing = 1",
+                (str(state), bytes.fromhex(message_id)),
             )
 
     def _history(self, peer: str, limit: int) -> list[StoredMessage]:
@@ -172,8 +187,11 @@ class Store:
         ).fetchone()
         return None if row is None else _message(row)
 
-    def _queued_counts(self) -> dict[str, int]:
-        rows = self._db.execute("SELECT peer, count(*) FROM messages WHERE state = 'queued' GROUP BY peer")
+    def _unfinished_counts(self) -> dict[str, int]:
+        rows = self._db.execute(
+            "SELECT peer, count(*) FROM (SELECT peer FROM messages WHERE state = 'queued'"
+            " UNION ALL SELECT peer FROM messages WHERE state = 'sent' AND number IS NOT NULL) GROUP BY peer"
+        )
         return dict(rows.fetchall())
 
     def _peers(self) -> list[str]:
@@ -186,6 +204,25 @@ class Store:
                 "INSERT OR IGNORE INTO contacts (peer, added_at) VALUES (?, ?)", (peer, added_at)
             )
 
+    def _add_addresses(self, peer: str, addresses: Sequence[str], seen_at: float) -> None:
+        with self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO addresses (peer, address, seen_at) VALUES (?, ?, ?)",
+                [(peer, address, seen_at) for address in reversed(addresses)],
+            )
+            self._db.execute(
+                "DELETE FROM addresses WHERE peer = ?1 AND rowid NOT IN (SELECT rowid FROM addresses"
+                " WHERE peer = ?1 ORDER BY seen_at DESC, rowid DESC LIMIT ?2)",
+                (peer, CHAT_MAX_ADDRESSES),
+            )
+
+    def _all_addresses(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        rows = self._db.execute("SELECT peer, address FROM addresses ORDER BY seen_at DESC, rowid DESC")
+        for peer, address in rows:
+            found.setdefault(peer, []).append(address)
+        return found
+
     def _contacts(self) -> list[str]:
         return [row[0] for row in self._db.execute("SELECT peer FROM contacts ORDER BY rowid")]
 
@@ -193,74 +230,3 @@ class Store:
 def _message(row: tuple[bytes, str, str, int, float, str, int]) -> StoredMessage:
     message_id, peer, text, outgoing, sent_at, state, sequence = row
     return StoredMessage(message_id.hex(), peer, text, bool(outgoing), sent_at, MessageState(state), sequence)
-
-
-def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, Path | None]:
-    try:
-        return _open(path), None
-    except (sqlite3.DatabaseError, OSError) as error:
-        if not isinstance(error, sqlite3.DatabaseError) or not _is_damage(error):
-            raise StoreError(f"The message history {path} could not be opened: {error}.") from error
-        logger.warning("the history %s is damaged: %s", path, error)
-    try:
-        set_aside = _set_aside(path)
-        return _open(path), set_aside
-    except (sqlite3.DatabaseError, OSError) as error:
-        raise StoreError(
-            f"The message history {path} is damaged and could not be replaced: {error}."
-        ) from error
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Created here rather than by SQLite so that nobody else can read it, whatever the umask. SQLite gives the -wal and
-    # -shm files beside it the same mode.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
-    connection = sqlite3.connect(path, check_same_thread=False, timeout=5.0)
-    try:
-        _prepare(path, connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    # FULL: in WAL mode every commit is on the disk when it returns, so "stored" survives a power cut.
-    connection.execute("PRAGMA synchronous = FULL")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _SCHEMA_VERSION:
-        raise StoreError(
-            f"The message history {path} was written by a newer version of this program; update it."
-        )
-    if version == 0:
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
-        return
-    if path.stat().st_size > HISTORY_CHECK_SIZE:
-        return
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        error = sqlite3.DatabaseError(str(verdict))
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
-
-
-def _set_aside(path: Path) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    number = 0
-    while (target := path.with_name(f"{path.name}.damaged-{stamp}{f'-{number}' if number else ''}")).exists():
-        number += 1
-    path.rename(target)
-    for suffix in ("-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(target.with_name(target.name + suffix))
-    return target

@@ -84,6 +84,7 @@ class Connection:
         route: how it travels.
         opened_at: monotonic seconds.
         rtt: the last measured round trip in seconds, if any.
+        heard_at: monotonic seconds when something last proved that the peer is there.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Connection:
         self.route = route
         self.opened_at = opened_at
         self.rtt: float | None = None
+        self.heard_at = opened_at
         self._muxer = muxer
         self._registry = registry
         self._serving: Counter[str] = Counter()

@@ -38,8 +38,10 @@ _TRANSPORT = "p2pchat_core.net.webrtc.transport"
 class DirectUpgrade:
     """WebRTC private to private (PROTOCOL section 9) on the connections of one host."""
 
-    def __init__(self, host: Host, ice: Callable[[], IceConfig], observer: StepObserver | None) -> None:
-        """`ice` returns the servers to use, asked anew for every attempt."""
+    def __init__(
+        self, host: Host, ice: Callable[[Connection], IceConfig], observer: StepObserver | None
+    ) -> None:
+        """`ice` returns the servers to use for an exchange over this connection, asked anew each time."""
         self._host = host
         self._ice = ice
         self._observer = observer
@@ -74,7 +76,7 @@ class DirectUpgrade:
             timer.done(Step.SIGNALING)
             try:
                 direct: DirectConnection = await self._transport.dial_direct(
-                    stream, self._ice(), timer=timer, clock=self._host.clock
+                    stream, self._ice(circuit), timer=timer, clock=self._host.clock
                 )
             except P2PChatError as error:
                 timer.failed(Step.DIRECT, str(error))
@@ -90,7 +92,7 @@ class DirectUpgrade:
             timer.done(Step.SIGNALING)
             try:
                 direct: DirectConnection = await self._transport.accept_direct(
-                    stream, self._ice(), timer=timer, clock=self._host.clock
+                    stream, self._ice(circuit), timer=timer, clock=self._host.clock
                 )
             except P2PChatError as error:
                 timer.failed(Step.DIRECT, str(error))

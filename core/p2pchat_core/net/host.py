@@ -14,8 +14,10 @@ from p2pchat_core.errors import (
     AddressError,
     ConnectionLostError,
     DialError,
+    IdentityError,
     P2PChatError,
     StreamLimitError,
+    WrongPeerError,
 )
 from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.multiformats.multiaddr import Multiaddr
@@ -174,6 +176,8 @@ class Host:
             upgraded = await upgrade_outbound(raw, self.identity, expected)
         except DialError:
             raise
+        except IdentityError as error:
+            raise WrongPeerError(f"{bare} is not trusted: {error}") from error
         except P2PChatError as error:
             raise DialError(f"The handshake with {bare} failed: {error}") from error
         if upgraded.peer == self.peer:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from p2pchat_core import __version__
-from p2pchat_core.errors import AddressError, P2PChatError
+from p2pchat_core.errors import AddressError, DialError, P2PChatError
 from p2pchat_core.net.circuit import CircuitTransport
 from p2pchat_core.net.direct import DirectUpgrade
 from p2pchat_core.net.host import Host
 from p2pchat_core.net.identify import IdentifyService
-from p2pchat_core.net.liveness import LivenessConfig, watch_liveness
+from p2pchat_core.net.liveness import Liveness, LivenessConfig
 from p2pchat_core.net.locks import KeyedLocks
 from p2pchat_core.net.ping import ping, serve_ping
 from p2pchat_core.net.relay_client import RelayClient
@@ -99,7 +100,7 @@ class Node:
         self._dial_locks: KeyedLocks[PeerId] = KeyedLocks()
         self.host.on_connection.append(listener.on_connection)
         self.host.on_disconnect.append(listener.on_disconnect)
-        watch_liveness(self.host, self._config.liveness)
+        self.liveness = Liveness(self.host, self._config.liveness)
 
     # --- what the owner asks ----------------------------------------------------------------------------------------
 
@@ -145,6 +146,54 @@ class Node:
             best = next((c for c in self.host.connections(target.peer) if c.direct), None)
             return best if best is not None else await self._connect_through(target, address)
 
+    async def reach(self, addresses: Sequence[Multiaddr]) -> Connection:
+        """Connect to one peer through whichever of its circuit addresses answers first, all tried side by side.
+
+        Returns:
+            the best connection there is, as `connect` does; one that there was already is returned at once.
+
+        Raises:
+            AddressError: none of them leads to a peer behind a relay.
+            DialError, RelayError: none of them works; the reason is that of the last.
+        """
+        targets = [(parse_target(address), address) for address in addresses]
+        circuits = [(target, address) for target, address in targets if isinstance(target, CircuitTarget)]
+        if not circuits:
+            raise AddressError("None of the addresses leads to a person behind a relay.")
+        peer = circuits[0][0].peer
+        async with self._dial_locks[peer]:
+            if existing := self.host.connections(peer):
+                return existing[0]
+            timer, circuit, address = await self._first_circuit(circuits)
+            return await self._upgraded(circuit, address, timer)
+
+    async def improve(self, circuit: Connection) -> Connection:
+        """Try once more to make a direct connection to the peer of `circuit`, or return the one there is.
+
+        Raises:
+            P2PChatError: it did not work; the circuit stays.
+        """
+        async with self._dial_locks[circuit.peer]:
+            direct = next((c for c in self.host.connections(circuit.peer) if not c.relayed), None)
+            if direct is not None:
+                return direct
+            timer = StepTimer(circuit.peer, self.host.clock, self._listener.on_step)
+            return await self._direct.upgrade(circuit, circuit.remote_address, timer)
+
+    async def renew(self, circuit: Connection) -> Connection:
+        """Open another circuit to the same peer through the same relay and close `circuit`, which is about to be cut.
+
+        Raises:
+            P2PChatError: it did not work; `circuit` stays.
+        """
+        target = parse_target(circuit.remote_address)
+        if not isinstance(target, CircuitTarget):
+            raise AddressError("Only a circuit can be opened anew.")
+        async with self._dial_locks[circuit.peer]:
+            _timer, fresh = await self._circuit(target)
+            await circuit.close()
+            return fresh
+
     async def open_stream(
         self, peer: PeerId, protocols: Sequence[str], *, allow_limited: bool = False
     ) -> Stream:
@@ -154,6 +203,11 @@ class Node:
     async def ping(self, connection: Connection) -> float:
         """Return the round trip on `connection` in seconds; see `p2pchat_core.net.ping.ping`."""
         return await ping(connection, self.host.clock)
+
+    def look_around(self) -> None:
+        """Check every connection and try every relay at once: the network may have changed."""
+        self.liveness.check_now()
+        self._relay_client.retry_now()
 
     async def load(self) -> None:
         """Import the WebRTC stack now rather than at the first connection."""
@@ -167,6 +221,33 @@ class Node:
     # --- how --------------------------------------------------------------------------------------------------------
 
     async def _connect_through(self, target: CircuitTarget, address: Multiaddr) -> Connection:
+        timer, circuit = await self._circuit(target)
+        return await self._upgraded(circuit, address, timer)
+
+    async def _first_circuit(
+        self, targets: list[tuple[CircuitTarget, Multiaddr]]
+    ) -> tuple[StepTimer, Connection, Multiaddr]:
+        tasks = {asyncio.ensure_future(self._circuit(target)): address for target, address in targets}
+        failure: P2PChatError = DialError("No address of the peer works.")
+        try:
+            while tasks:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    address = tasks.pop(task)
+                    try:
+                        timer, circuit = task.result()
+                    except P2PChatError as error:
+                        failure = error
+                    else:
+                        return timer, circuit, address
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+        raise failure
+
+    async def _circuit(self, target: CircuitTarget) -> tuple[StepTimer, Connection]:
         timer = StepTimer(target.peer, self.host.clock, self._listener.on_step)
         timer.done(Step.ADDRESS)
         try:
@@ -174,13 +255,15 @@ class Node:
         except P2PChatError as error:
             timer.failed(Step.HOP, str(error))
             raise
-        circuit = await self._circuits.dial(relay, target.peer, timer)
+        return timer, await self._circuits.dial(relay, target.peer, timer)
+
+    async def _upgraded(self, circuit: Connection, address: Multiaddr, timer: StepTimer) -> Connection:
         try:
             return await self._direct.upgrade(circuit, address, timer)
         except P2PChatError as error:
             if circuit.closed:
                 raise
-            logger.info("no direct connection to %s: %s", target.peer.short(), error)
+            logger.info("no direct connection to %s: %s", circuit.peer.short(), error)
             return circuit
 
     def _listening(self, addresses: list[Multiaddr]) -> None:
@@ -192,13 +275,14 @@ class Node:
         circuits = [a.before("p2p-circuit") / "/p2p-circuit" / self.peer.as_multiaddr() for a in webrtc]
         return [*webrtc, *dict.fromkeys(circuits)]
 
-    def _ice(self) -> IceConfig:
+    def _ice(self, circuit: Connection) -> IceConfig:
         ice = self._config.ice
         if not self._config.relay_stun:
             return ice
         found = dict.fromkeys(ice.stun)
-        for relay in self.relays():
-            found.update(dict.fromkeys(_stun_of(relay.address)))
+        # The relay of the circuit too: whoever only dials need not have a reservation anywhere.
+        for address in (circuit.remote_address, *(relay.address for relay in self.relays())):
+            found.update(dict.fromkeys(_stun_of(address)))
         return replace(ice, stun=tuple(found))
 
 

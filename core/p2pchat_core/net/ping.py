@@ -43,7 +43,8 @@ async def ping(connection: Connection, clock: Clock) -> float:
                     machine.receive_data(data)
                 else:
                     machine.receive_eof()
-            connection.rtt = clock.monotonic() - started
+            connection.heard_at = clock.monotonic()
+            connection.rtt = connection.heard_at - started
             return connection.rtt
     except TimeoutError:
         raise NoAnswerError(

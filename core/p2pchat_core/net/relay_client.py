@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from p2pchat_core import limits
-from p2pchat_core.errors import P2PChatError, RelayError, UnsupportedProtocolError
+from p2pchat_core.errors import P2PChatError, RelayError, UnsupportedProtocolError, WrongPeerError
 from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.net.circuit import hop_exchange
 from p2pchat_core.net.steps import Step, StepTimer
@@ -95,6 +95,12 @@ class RelayClient:
         slot = self._slots[address] = _Slot(address, self._host.clock.monotonic())
         self._tasks.spawn(self._keep(slot), f"keep {address}")
 
+    def retry_now(self) -> None:
+        """Try every relay that we have no reservation on at once: the network may be there again."""
+        for slot in self._slots.values():
+            slot.keeper.retry_now(self._host.clock.monotonic())
+            slot.changed.set()
+
     def relays(self) -> list[RelayInfo]:
         """Return every relay, in the order they were added."""
         return [slot.info for slot in self._slots.values()]
@@ -143,7 +149,8 @@ class RelayClient:
         try:
             slot.connection = await self._host.dial(slot.info.address)
         except P2PChatError as error:
-            keeper.failed(clock.monotonic(), str(error), refused=False)
+            # A relay with another key is not ours any more: nothing more is said to it, and not often asked.
+            keeper.failed(clock.monotonic(), str(error), refused=isinstance(error, WrongPeerError))
             self._step(slot, None, str(error))
         else:
             slot.info = replace(slot.info, peer=slot.connection.peer)

@@ -12,6 +12,7 @@ from google_crc32c import value as crc32c
 from p2pchat_core.limits import (
     RTC_MAX_FRAME,
     SCTP_CHUNK_OVERHEAD,
+    SCTP_FRAGMENT,
     SCTP_MAX_AHEAD,
     SCTP_MAX_GAPS,
     SCTP_WINDOW,
@@ -31,6 +32,7 @@ OVERRIDDEN = {
     "_receive_data_chunk",
     "_receive_sack_chunk",
     "_reset_deferred_streams",
+    "_send",
     "_send_chunk",
     "_send_sack",
     "_set_state",
@@ -82,6 +84,16 @@ async def test_messages_arrive_whole_and_in_order() -> None:
     assert client.sctp.held == sum(map(len, sent))
     client.sctp.consumed(sum(map(len, sent)))
     assert client.sctp.held == 0
+
+
+async def test_packets_fit_a_path_of_1200_bytes() -> None:
+    server, client = await connected_pair()
+    message = bytes(range(256)) * 40
+    server.open().send(message)
+    await settle(400)
+    assert [data for _, data in client.messages] == [message]
+    ipv4, udp, dtls = 20, 8, 13 + 8 + 16
+    assert SCTP_FRAGMENT < max(map(len, server.dtls.sent)) <= 1200 - ipv4 - udp - dtls
 
 
 async def test_lost_packets_are_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ aiortc changes (`GUARDED_AIORTC`).
   order and messages not yet read count, and so does each chunk's own overhead. As a sender we keep to the peer's.
 * Reassembly is linear (`reassembly`), and chunks far ahead of the next expected one are not kept.
 * Late duplicates of the handshake do not set the numbering back.
+* Packets are small enough for a path of 1200 bytes; nothing notices and repeats in smaller pieces what is too large.
 * What the peer sends behind a stream reset is kept when it arrives before the reset.
 """
 
@@ -26,6 +27,7 @@ from p2pchat_core.errors import RemoteProtocolError
 from p2pchat_core.limits import (
     SCTP_FLIGHT_MIN,
     SCTP_FLIGHT_RATE,
+    SCTP_FRAGMENT,
     SCTP_MAX_AHEAD,
     SCTP_MAX_GAPS,
     SCTP_MAX_STREAMS,
@@ -47,6 +49,7 @@ logger = logging.getLogger(__name__)
 GUARDED_AIORTC: Final = "1.16."
 _TSN: Final = 2**32
 _HALF: Final = 2**31
+_SEQUENCES: Final = 2**16
 
 
 def _behind(first: int, second: int) -> int:
@@ -319,6 +322,36 @@ class GuardedAssociation(RTCSctpTransport):
         await self._send_chunk(sack)
 
     # --- sending ------------------------------------------------------------------------------------------------
+
+    async def _send(
+        self,
+        stream_id: int,
+        pp_id: int,
+        user_data: bytes,
+        expiry: float | None = None,
+        max_retransmits: int | None = None,
+        ordered: bool = True,
+    ) -> None:
+        # The library's, but for the size of the pieces. All our channels are reliable and ordered.
+        sequence = self._outbound_stream_seq.get(stream_id, 0)
+        pieces = [user_data[at : at + SCTP_FRAGMENT] for at in range(0, len(user_data), SCTP_FRAGMENT)]
+        for index, piece in enumerate(pieces):
+            chunk: Any = lib.DataChunk()
+            chunk.flags = lib.SCTP_DATA_FIRST_FRAG if index == 0 else 0
+            if index == len(pieces) - 1:
+                chunk.flags |= lib.SCTP_DATA_LAST_FRAG
+            chunk.tsn = self._local_tsn
+            chunk.stream_id, chunk.stream_seq, chunk.protocol = stream_id, sequence, pp_id
+            chunk.user_data = piece
+            # What the library keeps about a chunk under way.
+            chunk._abandoned = chunk._acked = chunk._in_flight = chunk._retransmit = False
+            chunk._expiry = chunk._max_retransmits = chunk._sent_time = None
+            chunk._misses = chunk._sent_count = 0
+            chunk._book_size = len(piece)
+            self._local_tsn = (self._local_tsn + 1) % _TSN
+            self._outbound_queue.append(chunk)
+        self._outbound_stream_seq[stream_id] = (sequence + 1) % _SEQUENCES
+        await self._transmit()
 
     async def _receive_sack_chunk(self, chunk: lib.SackChunk) -> None:
         if _behind(self._last_sacked_tsn, chunk.cumulative_tsn) >= 0:

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from p2pchat_core.errors import UnsupportedProtocolError
+from p2pchat_core.net.liveness import Liveness, LivenessConfig
+from p2pchat_core.net.ping import ping, serve_ping
+from p2pchat_core.wire.ping import PING_PROTOCOL
+from tests.support.hosts import link, running_hosts
+
+if TYPE_CHECKING:
+    from p2pchat_core.net.connection import Connection
+    from p2pchat_core.net.host import Host
+    from p2pchat_core.net.stream import Stream
+
+QUICK = LivenessConfig(0.01, 0.05, 0.01, 0.05)
+NEVER = 3600.0
+
+
+async def say_nothing(stream: Stream) -> None:
+    await stream.read()
+    await asyncio.Event().wait()
+
+
+class CountedPings:
+    """Answers pings, and counts them."""
+
+    def __init__(self, host: Host) -> None:
+        serve_ping(host)
+        registration = host.registry.get(PING_PROTOCOL)
+        assert registration is not None
+        self._answer = registration.handler
+        self.count = asyncio.Semaphore(0)
+        host.handle(PING_PROTOCOL, self._count)
+
+    async def _count(self, stream: Stream) -> None:
+        self.count.release()
+        await self._answer(stream)
+
+
+async def test_a_peer_without_ping_is_alive() -> None:
+    async with running_hosts(2) as (a, b):
+        Liveness(a, QUICK)
+        near, _ = await link(a, b)
+        with pytest.raises(UnsupportedProtocolError):
+            await ping(near, a.clock)
+        for _ in range(5):
+            await asyncio.sleep(QUICK.interval)
+        assert not near.closed
+
+
+async def test_a_silent_peer_is_given_up() -> None:
+    async with running_hosts(2) as (a, b):
+        b.handle(PING_PROTOCOL, say_nothing)
+        Liveness(a, QUICK)
+        near, _ = await link(a, b)
+        assert await near.wait_closed() == "The peer stopped answering."
+
+
+async def test_a_connection_in_use_is_asked_more_often() -> None:
+    async with running_hosts(2) as (a, b):
+        pings = CountedPings(b)
+        liveness = Liveness(a, LivenessConfig(NEVER, 20.0, 0.001, 20.0))
+        liveness.busy = lambda _: True
+        await link(a, b)
+        async with asyncio.timeout(20):
+            for _ in range(5):
+                await pings.count.acquire()
+
+
+async def test_in_doubt_everyone_is_asked_at_once() -> None:
+    async with running_hosts(3) as (a, b, c):
+        counts = [CountedPings(b), CountedPings(c)]
+        liveness = Liveness(a, LivenessConfig(NEVER, 20.0, NEVER, 20.0))
+        await link(a, b)
+        await link(c, a)
+        await asyncio.sleep(0.01)
+        liveness.check_now()
+        async with asyncio.timeout(20):
+            for pings in counts:
+                await pings.count.acquire()
+
+
+@pytest.mark.parametrize("excuse", ["we stood still", "something else came"])
+async def test_silence_that_means_nothing(excuse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_hosts(2) as (a, b):
+        asked = 0
+        near: Connection
+
+        async def first_nothing(stream: Stream) -> None:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                if excuse == "something else came":
+                    near.heard_at = a.clock.monotonic() + 1
+                else:
+                    before = a.clock.monotonic
+                    monkeypatch.setattr(a.clock, "monotonic", lambda: before() + 60.0)
+                await say_nothing(stream)
+            finished.set()
+            await asyncio.Event().wait()
+
+        finished = asyncio.Event()
+        b.handle(PING_PROTOCOL, first_nothing)
+        Liveness(a, QUICK)
+        near, _ = await link(a, b)
+        async with asyncio.timeout(20):
+            await finished.wait()
+        assert asked == 2
