@@ -216,8 +216,8 @@ def _position(db: sqlite3.Connection, peer: str) -> Position | None:
 
 def _move(db: sqlite3.Connection, peer: str, position: Position) -> None:
     db.execute(
-        "INSERT INTO listening (peer, log, held, held_id) VALUES (?1, ?2, ?3, ?4)"
-        " ON CONFLICT (peer) DO UPDATE SET log = ?2, held = ?3, held_id = ?4",
+        "INSERT INTO listening (peer, log, held, held_id) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (peer) DO UPDATE SET log = excluded.log, held = excluded.held, held_id = excluded.held_id",
         (peer, position.log, position.held, position.held_id),
     )
 
@@ -226,9 +226,9 @@ def _insert(db: sqlite3.Connection, peer: str, message_id: bytes, text: str, sen
     """Store a message unless the peer said it before, under whatever number."""
     cursor = db.execute(
         "INSERT INTO messages (message_id, peer, text, outgoing, sent_at, state, sequence)"
-        " SELECT ?1, ?2, ?3, 0, ?4, 'received', 1 + coalesce(max(sequence), 0)"
-        " FROM messages WHERE peer = ?2 AND outgoing = 0"
+        " SELECT :id, :peer, :text, 0, :sent_at, 'received', 1 + coalesce(max(sequence), 0)"
+        " FROM messages WHERE peer = :peer AND outgoing = 0"
         " ON CONFLICT (peer, outgoing, message_id) DO NOTHING",
-        (message_id, peer, text, sent_at),
+        {"id": message_id, "peer": peer, "text": text, "sent_at": sent_at},
     )
     return cursor.rowcount > 0

@@ -161,9 +161,16 @@ class Store:
         with self._db:
             row = self._db.execute(
                 "INSERT INTO messages (message_id, peer, text, outgoing, sent_at, state, sequence)"
-                " SELECT ?1, ?2, ?3, ?4, ?5, ?6, 1 + coalesce(max(sequence), 0)"
-                " FROM messages WHERE peer = ?2 AND outgoing = ?4 RETURNING sequence",
-                (bytes.fromhex(message_id), peer, text, int(outgoing), sent_at, str(state)),
+                " SELECT :id, :peer, :text, :outgoing, :sent_at, :state, 1 + coalesce(max(sequence), 0)"
+                " FROM messages WHERE peer = :peer AND outgoing = :outgoing RETURNING sequence",
+                {
+                    "id": bytes.fromhex(message_id),
+                    "peer": peer,
+                    "text": text,
+                    "outgoing": int(outgoing),
+                    "sent_at": sent_at,
+                    "state": str(state),
+                },
             ).fetchone()
         return StoredMessage(message_id, peer, text, outgoing, sent_at, state, row[0])
 
