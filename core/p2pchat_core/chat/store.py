@@ -218,9 +218,9 @@ class Store:
                 [(peer, address, seen_at) for address in reversed(addresses)],
             )
             self._db.execute(
-                "DELETE FROM addresses WHERE peer = ?1 AND rowid NOT IN (SELECT rowid FROM addresses"
-                " WHERE peer = ?1 ORDER BY seen_at DESC, rowid DESC LIMIT ?2)",
-                (peer, CHAT_MAX_ADDRESSES),
+                "DELETE FROM addresses WHERE peer = :peer AND rowid NOT IN (SELECT rowid FROM addresses"
+                " WHERE peer = :peer ORDER BY seen_at DESC, rowid DESC LIMIT :most)",
+                {"peer": peer, "most": CHAT_MAX_ADDRESSES},
             )
 
     def _all_addresses(self) -> dict[str, list[str]]:
