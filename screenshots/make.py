@@ -1,8 +1,8 @@
 # ruff: noqa: INP001
 """Makes the pictures in this folder from the real program: two nodes, a relay, WebRTC between them.
 
-Run it from the root of the repository: ``python screenshots/make.py``. The SVG files are Textual's own export; the
-PNG files are made of them with Chromium or, where there is none, with rsvg-convert.
+Run it from the root of the repository: ``python screenshots/make.py``. Textual's own export is SVG; the PNG files are
+made of that with Chromium or, where there is none, with rsvg-convert. Only the picture of the README stays as SVG too.
 """
 
 from __future__ import annotations
@@ -32,11 +32,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 CELL = (12.2, 24.4)
 FRAME = (20, 52)
-SIZES = (  # each also in the light theme, except the largest
-    (80, 24),
-    (120, 40),
-    (200, 60),
-)
+SIZES = ((80, 24), (120, 40), (200, 60))
+IN_README = "chat-dark-120x40"
+PAGES = (("help", "f1"), ("addresses", "f5"), ("steps", "f6"), ("finder", "ctrl+k"))
 TALK = (
     ("me", "Hello! Can you read this?"),
     ("friend", "Yes. It came straight to me, the relay only introduced us."),
@@ -58,6 +56,8 @@ async def main() -> None:
             await friend.stop()
     for picture in sorted(HERE.glob("*.svg")):
         _to_png(picture)
+        if picture.stem != IN_README:
+            picture.unlink()
 
 
 async def _session(friend: StandaloneService, data_dir: Path, size: tuple[int, int]) -> None:
@@ -66,12 +66,15 @@ async def _session(friend: StandaloneService, data_dir: Path, size: tuple[int, i
     try:
         async with app.run_test(size=size) as pilot:
             await _until(lambda: bool(app.main.model.addresses))
-            await _both_themes(app, pilot, "start", size)
+            await _themes(app, pilot, "start", size)
             await _talk(app, pilot, friend)
-            await _both_themes(app, pilot, "chat", size)
-            if size == SIZES[0]:
-                await pilot.press("f1")
-                await _save(app, pilot, "help", size)
+            await _themes(app, pilot, "chat", size)
+            if size == SIZES[1]:
+                await _themes(app, pilot, "chat", size, ("contrast",))
+            for name, key in PAGES:
+                await pilot.press(key)
+                await _save(app, pilot, name, size)
+                await pilot.press(key if key == "f6" else "escape")
     finally:
         await app.main.bridge.stop()
 
@@ -95,11 +98,18 @@ async def _talk(app: P2PChatApp, pilot: Pilot[None], friend: StandaloneService) 
 
 
 def _says(app: P2PChatApp, text: str) -> bool:
-    return any(text in line.body.plain for line in app.main.model.lines())
+    current = app.main.model.current
+    return current is not None and any(message.text == text for message in current.messages)
 
 
-async def _both_themes(app: P2PChatApp, pilot: Pilot[None], name: str, size: tuple[int, int]) -> None:
-    for theme in ("dark", "light") if size != SIZES[-1] else ("dark",):
+async def _themes(
+    app: P2PChatApp,
+    pilot: Pilot[None],
+    name: str,
+    size: tuple[int, int],
+    themes: tuple[str, ...] = ("dark", "light"),
+) -> None:
+    for theme in themes:
         app.theme = f"p2pchat-{theme}"
         await _save(app, pilot, f"{name}-{theme}", size)
     app.theme = "p2pchat-dark"
@@ -109,6 +119,8 @@ async def _save(app: P2PChatApp, pilot: Pilot[None], name: str, size: tuple[int,
     await pilot.pause(0.3)
     # The export asks for a font from the net; a picture should fetch nothing.
     svg = re.sub(r"@font-face \{.*?\}", "", app.export_screenshot(title="p2pchat"), flags=re.DOTALL)
+    # Without this, rsvg-convert drops the blanks at the beginning of each piece of text.
+    svg = svg.replace("<text ", '<text xml:space="preserve" ')
     (HERE / f"{name}-{size[0]}x{size[1]}.svg").write_text(svg, encoding="utf-8")
 
 

@@ -317,6 +317,18 @@ EVENT_ROOM_TIMEOUT: Final = 2.0
 HISTORY_CHECK_SIZE: Final = 32 * MIB
 """A history up to this size is checked as a whole when it is opened (about 0.1 s)."""
 
+# --- settings and the line mode --------------------------------------------------------------------------------------
+SETTINGS_MAX_FILE: Final = 1 * MIB
+SETTINGS_MAX_NAME: Final = 64
+"""Characters of what the user calls themselves."""
+PLAIN_HISTORY: Final = 20
+"""Stored messages that `/history` shows if no number is given."""
+CLIPBOARD_TIMEOUT: Final = 2.0
+"""For the program that fills the system's clipboard."""
+NOTIFICATION_INTERVAL: Final = 2.0
+"""Seconds between two bells or notifications, however many messages come."""
+NOTIFICATION_CHARS: Final = 120
+
 # --- the terminal screen ---------------------------------------------------------------------------------------------
 SCREEN_MESSAGE_CHARS: Final = 16 * KIB
 """Characters of one message that are drawn; the rest is counted."""
@@ -324,9 +336,21 @@ SCREEN_MESSAGE_LINES: Final = 200
 SCREEN_SENTENCE_CHARS: Final = 2000
 SCREEN_NAME_CELLS: Final = 32
 SCREEN_LOG_LINES: Final = 1000
-"""Lines kept on the screen for each conversation; older ones are in the history."""
-SCREEN_HISTORY: Final = 200
+"""Lines of the log kept for everyone and for each conversation."""
+SCREEN_LOG_SHORT: Final = 200
+"""Lines of the log drawn while it is small, so that a flood of messages costs little there."""
+SCREEN_HISTORY: Final = 1000
 """Stored messages shown when a conversation is opened."""
+SCREEN_PREVIEW: Final = 50
+"""Stored messages read of a conversation that is only listed."""
+SCREEN_MESSAGES: Final = 120_000
+"""Messages held of the conversation that is open; older ones are in the history."""
+SCREEN_MESSAGES_CHARS: Final = 64 * MIB
+SCREEN_MESSAGES_IDLE: Final = 1000
+"""Messages held of a conversation that is not open; the others are read again when it is."""
+SCREEN_MESSAGES_IDLE_CHARS: Final = 1 * MIB
+SCREEN_ROUND_TRIPS: Final = 120
+"""Round-trip times kept for the graph of each conversation."""
 SCREEN_PAST: Final = 50
 """Earlier conversations listed at the start."""
 SCREEN_STRANGERS: Final = 50

@@ -56,6 +56,11 @@ class Terminal:
         os.close(self._main)
 
     @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    @property
     def text(self) -> str:
         """What is on the screen, a line each."""
         return "\n".join(self._screen.display)

@@ -36,7 +36,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Options]]:
     return calls
 
 
-def test_the_screen_is_the_default(started: list[tuple[str, Options]], tmp_path: Path) -> None:
+def test_the_screen_is_the_default(
+    started: list[tuple[str, Options]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "no_screen", lambda: "")
     assert cli.main(["--data-dir", str(tmp_path)]) == 7
     ((name, options),) = started
     assert name == "app"

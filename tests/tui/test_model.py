@@ -14,8 +14,9 @@ from p2pchat_core.chat.events import (
     SentEvent,
     StepEvent,
 )
-from p2pchat_tui.log_lines import Delivery, LineKind
-from p2pchat_tui.model import ChatModel, peer_of
+from p2pchat_tui.addresses import peer_of
+from p2pchat_tui.conversation import Delivery
+from p2pchat_tui.model import ChatModel
 from tests.tui.fake_service import (
     BOB,
     CAROL,
@@ -130,7 +131,7 @@ def test_one_peer_cannot_push_another_out_of_the_log(model: ChatModel) -> None:
         model.apply(said(CAROL, f"flood {number}", f"{number}"))
     assert "Received message 'keep me'" in texts(model)
     assert len(model.conversations[CAROL].lines) == limits.SCREEN_LOG_LINES
-    assert len(model.conversations[CAROL].known) <= 4 * limits.SCREEN_LOG_LINES
+    assert len(model.conversations[CAROL].messages) <= limits.SCREEN_MESSAGES_IDLE + 64
 
 
 def test_unread_counts_what_was_not_seen(model: ChatModel) -> None:
@@ -161,15 +162,14 @@ def test_confirmations_find_their_message(model: ChatModel, early: bool) -> None
     dial(model)
     if not early:
         model.stored(BOB, "hi", "01")
-        assert model.lines()[-1].delivery is Delivery.QUEUED
+        assert model.conversations[BOB].messages[-1].state is Delivery.QUEUED
     model.apply(SentEvent(BOB, "01"))
     if early:
         model.stored(BOB, "hi", "01")
-    assert model.lines()[-1].delivery is Delivery.SENT
+    assert model.conversations[BOB].messages[-1].state is Delivery.SENT
     model.apply(SentEvent(BOB, "01", delivered=True))
     model.apply(SentEvent(BOB, "01"))  # late, and no news
-    assert model.lines()[-1].delivery is Delivery.DELIVERED
-    assert model.lines()[-1].mark.plain == " ✓✓"
+    assert model.conversations[BOB].messages[-1].state is Delivery.DELIVERED
 
 
 def test_history_comes_above_and_tells_who_is_no_stranger(model: ChatModel) -> None:
@@ -177,20 +177,16 @@ def test_history_comes_above_and_tells_who_is_no_stranger(model: ChatModel) -> N
     model.apply(said(BOB, "now", "9"))
     model.history(BOB, [Stored("1", "before", False), Stored("2", "answer", True), Stored("9", "now", False)])
     assert model.selected == BOB
-    shown = [line for line in model.lines() if line.kind in (LineKind.RECEIVED, LineKind.SENT)]
-    assert [line.body.plain for line in shown] == [
-        "Received message 'before'",
-        "Sending message 'answer'",
-        "Received message 'now'",
-    ]
-    assert shown[1].delivery is Delivery.DELIVERED
+    shown = model.conversations[BOB].messages
+    assert [message.text for message in shown] == ["before", "answer", "now"]
+    assert [message.state for message in shown] == [None, Delivery.DELIVERED, None]
 
 
 def test_history_of_a_peer_we_never_answered_stays_closed(model: ChatModel) -> None:
     model.apply(opened(BOB))
     model.history(BOB, [Stored("1", "before", False)])
     assert model.accepted == []
-    assert not any("before" in text for text in texts(model))
+    assert model.conversations[BOB].messages == []
 
 
 def test_past_conversations_are_listed_but_not_opened(model: ChatModel) -> None:

@@ -1,15 +1,19 @@
 """Every action of the screen in one table: its key, its words, whether the footer shows it.
 
-The footer, the command palette and the help screen are made from it, so none of them can forget one.
+The footer, the command palette, the help screen and docs/keys.md are made from it, so none of them can forget one.
+The name of an action is also the id of its binding: what the user writes in the settings to give it another key
+(see `p2pchat_tui.keys`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from textual.binding import Binding
+if TYPE_CHECKING:
+    from textual.binding import Binding
 
-__all__ = ["ACTIONS", "Action", "bindings"]
+__all__ = ["ACTIONS", "PALETTE", "Action", "bindings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +21,9 @@ class Action:
     """One thing the user can do.
 
     Attributes:
-        name: the screen's method is `action_<name>`.
-        key: as Textual names it.
-        shown: as people read it.
+        name: the screen's method is `action_<name>`; the settings call it so too.
+        key: as Textual names it, unless the settings say otherwise.
+        shown: `key` as people read it; see `p2pchat_tui.keys.Keys.shown` for the one that counts.
         label: two or three words.
         about: one sentence.
         footer: the footer has room for it.
@@ -41,7 +45,7 @@ ACTIONS: tuple[Action, ...] = (
         "copy_address",
         "ctrl+y",
         "^Y",
-        "Copy my address",
+        "Copy address",
         "Copy the address a friend needs to reach you.",
         True,
     ),
@@ -56,18 +60,28 @@ ACTIONS: tuple[Action, ...] = (
     Action("help", "f1", "F1", "Help", "Explain the keys and the signs.", True),
     Action("next_conversation", "ctrl+n", "^N", "Next conversation", "Go to the next conversation."),
     Action("previous_conversation", "ctrl+b", "^B", "Previous conversation", "Go to the one before."),
+    Action("find", "ctrl+k", "^K", "Find", "Find a conversation by a few of its letters.", True),
+    Action("addresses", "f5", "F5", "My addresses", "List every address of yours, with a QR code."),
+    Action("toggle_details", "f6", "F6", "Explain steps", "Explain every step of the connection, or none."),
+    Action("toggle_log", "f7", "F7", "Log", "Make the log larger or small again."),
     Action("accept", "f3", "F3", "Accept", "Let the peer that is waiting talk to you."),
     Action("decline", "f4", "F4", "Decline", "Turn the peer that is waiting away."),
     Action("disconnect", "f8", "F8", "Disconnect", "Close the connection of this conversation."),
-    Action("log_up", "pageup", "PgUp", "Scroll up", "Read older lines of the log."),
-    Action("log_down", "pagedown", "PgDn", "Scroll down", "Read newer lines of the log."),
-    Action("toggle_theme", "ctrl+t", "^T", "Dark or light", "Change between the dark and the light theme."),
+    Action("log_up", "pageup", "PgUp", "Scroll up", "Read what was said before."),
+    Action("log_down", "pagedown", "PgDn", "Scroll down", "Read on."),
+    Action("log_end", "ctrl+end", "^End", "Newest", "Go to the newest message."),
+    Action("toggle_theme", "ctrl+t", "^T", "Next theme", "Change between dark, light and high contrast."),
     Action("quit", "ctrl+q", "^Q", "Quit", "Close every connection and leave.", True),
 )
+
+PALETTE = Action("command_palette", "ctrl+p", "^P", "Commands", "Find every command by name.")
+"""Belongs to the program rather than to a screen, so it is not among `ACTIONS`."""
 
 
 def bindings() -> list[Binding]:
     """Return the table as Textual bindings. They have priority: text fields use some of these keys otherwise."""
+    from textual.binding import Binding  # here, because the settings read the table without a screen
+
     return [
         Binding(
             action.key,
@@ -77,6 +91,7 @@ def bindings() -> list[Binding]:
             key_display=action.shown,
             priority=True,
             tooltip=action.about,
+            id=action.name,
         )
         for action in ACTIONS
     ]

@@ -19,7 +19,7 @@ from p2pchat_core.errors import P2PChatError
 
 if TYPE_CHECKING:
     from p2pchat_core.chat.events import Event
-    from p2pchat_tui.model import HistoryMessage
+    from p2pchat_tui.conversation import HistoryMessage
 
 __all__ = [
     "Bridge",
@@ -197,7 +197,7 @@ class Bridge:
                 await service.start()
                 poller = group.create_task(self._poll(service))
                 for peer in service.peers()[-limits.SCREEN_PAST :]:
-                    await self.load_history(peer)
+                    await self.load_history(peer, limits.SCREEN_PREVIEW)
                 await reader
                 poller.cancel()
         except Exception as error:
@@ -240,10 +240,10 @@ class Bridge:
         except Exception as error:
             self._post(CommandFailed("disconnect", peer, sentence_of(error)))
 
-    async def load_history(self, peer: str) -> None:
-        """Read what was said with `peer`; answers `HistoryLoaded` or `CommandFailed`."""
+    async def load_history(self, peer: str, limit: int = limits.SCREEN_HISTORY) -> None:
+        """Read the last `limit` messages with `peer`; answers `HistoryLoaded` or `CommandFailed`."""
         try:
-            messages = await self._running().history(peer, limits.SCREEN_HISTORY)
+            messages = await self._running().history(peer, limit)
         except Exception as error:
             self._post(CommandFailed("history", peer, sentence_of(error)))
         else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
-from p2pchat_tui.options import parse_options
+from p2pchat_tui.options import options_of, read_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,12 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run p2pchat and return its exit code: 0, 1 when it could not start, 2 for a mistake on the command line."""
-    options = parse_options(sys.argv[1:] if argv is None else argv)
+    arguments = read_arguments(sys.argv[1:] if argv is None else argv)
+    if arguments.config_action:
+        from p2pchat_tui import config_command
+
+        return config_command.run(arguments)
+    options = options_of(arguments)
     # Only now: --version, --help and mistakes answer without loading any of this.
     from p2pchat_core.errors import ConfigError
     from p2pchat_tui.logs import configure_logging
@@ -30,9 +36,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         from p2pchat_tui import headless
 
         return headless.run(options)
+    reason = "" if options.plain else no_screen()
+    if options.plain or reason:
+        from p2pchat_tui import plain
+
+        return plain.run(options, reason)
     from p2pchat_tui import app
 
     return app.run(options)
+
+
+def no_screen() -> str:
+    """Return one sentence about why this terminal cannot show the screen, or nothing if it can."""
+    if os.environ.get("TERM") in ("dumb", "unknown"):
+        return f"The terminal cannot show a screen (TERM={os.environ['TERM']}), so this is the line mode."
+    # The screen is drawn on standard error, so that must lead there too.
+    for stream, name in ((sys.stdin, "input"), (sys.stdout, "output"), (sys.stderr, "error")):
+        if stream is None or not stream.isatty():
+            return f"Standard {name} is no terminal, so this is the line mode."
+    return ""
 
 
 def _dump_no_core() -> None:

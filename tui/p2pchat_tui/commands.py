@@ -9,6 +9,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from p2pchat_tui.bindings import ACTIONS
+from p2pchat_tui.keys import keys_of
 from p2pchat_tui.log_lines import short_peer
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ class Commands(Provider):
         screen = self.screen
         if not isinstance(screen, MainScreen):
             return
+        keys = keys_of(self.app)
         for action in ACTIONS:
             if screen.check_action(action.name, ()):
-                yield f"{action.label}  ({action.shown})", action.about, self._runner(action.name)
+                yield f"{action.label}  ({keys.shown(action.name)})", action.about, self._runner(action.name)
         for conversation in screen.model.accepted:
             peer = conversation.peer
             yield f"Talk to {short_peer(peer)}", "Show this conversation.", partial(screen.show_peer, peer)

@@ -14,7 +14,6 @@ from textual.content import Content
 from p2pchat_tui.safe_text import Kind, safe_text, visible
 
 __all__ = [
-    "Delivery",
     "LineKind",
     "LogLine",
     "connected",
@@ -45,14 +44,6 @@ class LineKind(enum.Enum):
     FAILED = "✗"
 
 
-class Delivery(enum.Enum):
-    """How far one of our messages has come; the value is the sign drawn after it."""
-
-    QUEUED = "◌"
-    SENT = "✓"
-    DELIVERED = "✓✓"
-
-
 @dataclass(frozen=True, slots=True)
 class LogLine:
     """One entry of the log, safe to draw.
@@ -60,22 +51,12 @@ class LogLine:
     Attributes:
         serial: its place; also its identity.
         at: Unix seconds.
-        delivery: for our own messages.
     """
 
     serial: int
     kind: LineKind
     at: float
     body: Content
-    delivery: Delivery | None = None
-
-    @property
-    def mark(self) -> Content:
-        """For our own messages, how far they have come."""
-        if self.delivery is None:
-            return Content("")
-        style = "$text-success" if self.delivery is Delivery.DELIVERED else "$text-muted"
-        return Content.assemble(" ", (self.delivery.value, style))
 
 
 def dialing(address: str) -> Content:

@@ -6,9 +6,8 @@ No widget, no I/O, no clock of its own: events and commands' results go in, view
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from typing import TYPE_CHECKING
 
 from p2pchat_core import limits
 from p2pchat_core.chat.events import (
@@ -26,87 +25,31 @@ from p2pchat_core.chat.events import (
     StepEvent,
 )
 from p2pchat_tui import log_lines
-from p2pchat_tui.log_lines import Delivery, LineKind, LogLine
+from p2pchat_tui.addresses import peer_of, ranked
+from p2pchat_tui.conversation import Conversation, Delivery, HistoryMessage, Message, OpenPath
+from p2pchat_tui.log_lines import LineKind, LogLine
+from p2pchat_tui.safe_text import Kind, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from textual.content import Content
 
     from p2pchat_core.clock import Clock
 
-__all__ = ["ChatModel", "Conversation", "HistoryMessage", "peer_of"]
-
-_LAST_STEP = 8
-
-
-class HistoryMessage(Protocol):
-    """A stored message, as the service's history returns it."""
-
-    @property
-    def message_id(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def outgoing(self) -> bool: ...
-    @property
-    def sent_at(self) -> float: ...
-    @property
-    def state(self) -> str: ...
-
-
-@dataclass(slots=True)
-class Conversation:
-    """Everything known about one peer.
-
-    Attributes:
-        accepted: we dialled them or the user let them in; until then what they say waits in `held`.
-        outbound: we dialled, so steps 1 and 2 are theirs.
-        asked: its history has been asked for.
-        paths: the open connections, with the remote address of each.
-        steps: the latest report of each of the eight steps of the present attempt.
-    """
-
-    peer: str
-    accepted: bool = False
-    declined: bool = False
-    outbound: bool = False
-    asked: bool = False
-    unread: int = 0
-    paths: dict[PathKind, ConnectionEvent] = field(default_factory=dict)
-    rtt_ms: float | None = None
-    steps: dict[int, StepEvent] = field(default_factory=dict)
-    lines: deque[LogLine] = field(default_factory=lambda: deque(maxlen=limits.SCREEN_LOG_LINES))
-    held: list[MessageEvent] = field(default_factory=list)
-    held_lost: int = 0
-    known: dict[str, int] = field(default_factory=dict)
-    """message id -> serial of its line."""
-    early: OrderedDict[str, Delivery] = field(default_factory=OrderedDict)
-    """Confirmations that came before the line they belong to."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether any path is open."""
-        return bool(self.paths)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether the user has still to decide about this peer, and there is a reason to ask."""
-        return not self.accepted and not self.declined and (self.connected or bool(self.held))
-
-    @property
-    def path(self) -> PathKind | None:
-        """The best open path: direct before relayed."""
-        if PathKind.DIRECT in self.paths:
-            return PathKind.DIRECT
-        return PathKind.RELAYED if self.paths else None
+__all__ = ["ChatModel"]
 
 
 class ChatModel:
-    """The state behind the main screen."""
+    """The state behind the main screen.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        names: what the user calls peers, by peer id; looked at when a conversation begins.
+    """
+
+    def __init__(self, clock: Clock, names: Mapping[str, str] | None = None) -> None:
         self.clock = clock
+        self.names: Mapping[str, str] = names or {}
         self.peer_id = ""
         self.addresses: tuple[str, ...] = ()
         self.relays: dict[str, RelayEvent] = {}
@@ -116,7 +59,6 @@ class ChatModel:
         self.dialing: str | None = None
         self._lines: deque[LogLine] = deque(maxlen=limits.SCREEN_LOG_LINES)
         self._serial = 0
-        self._older = 0
         self._strangers_lost = 0
 
     # --- what the screen shows --------------------------------------------------------------------------------
@@ -180,7 +122,7 @@ class ChatModel:
                 self.fail(event.error, event.peer or None)
 
     def _listening(self, event: ListeningEvent) -> None:
-        before, self.addresses = self.addresses, event.addresses[: limits.SCREEN_ADDRESSES]
+        before, self.addresses = self.addresses, ranked(event.addresses)[: limits.SCREEN_ADDRESSES]
         for address in self.addresses:
             if address not in before:
                 self._add(None, LineKind.LISTENING, log_lines.listening(address))
@@ -217,8 +159,8 @@ class ChatModel:
             if event.path not in conversation.paths:
                 how = "directly at" if event.path is PathKind.DIRECT else "through the relay"
                 place = log_lines.endpoint(event.remote_address)
-                self.say(f"{log_lines.short_peer(event.peer)} is connected {how} {place}.", event.peer)
-            conversation.paths[event.path] = event
+                self.say(f"{conversation.name} is connected {how} {place}.", event.peer)
+            conversation.paths[event.path] = OpenPath(event, self.clock.monotonic())
             if conversation.accepted and self.selected is None:
                 self.select(event.peer)
             return
@@ -231,10 +173,11 @@ class ChatModel:
             self.say(f"{kind} ended. {event.reason}".rstrip(), event.peer)
         if not conversation.connected:
             conversation.rtt_ms = None
+            conversation.round_trips.clear()
 
     def _message(self, event: MessageEvent) -> None:
         conversation = self._open(event.peer)
-        if conversation is None or conversation.declined or event.message_id in conversation.known:
+        if conversation is None or conversation.declined or conversation.knows(event.message_id):
             return
         if not conversation.accepted:
             if len(conversation.held) < limits.SCREEN_HELD_MESSAGES:
@@ -245,29 +188,16 @@ class ChatModel:
         self._show_message(conversation, event)
 
     def _show_message(self, conversation: Conversation, event: MessageEvent) -> None:
-        line = self._add(conversation, LineKind.RECEIVED, log_lines.received(event.text))
-        self._know(conversation, event.message_id, line)
+        self._add(conversation, LineKind.RECEIVED, log_lines.received(event.text))
+        conversation.append(Message(event.message_id, event.text, event.sent_at))
         if conversation.peer != self.selected:
             conversation.unread += 1
+        self._trim(conversation)
 
     def _sent(self, event: SentEvent) -> None:
         conversation = self.conversations.get(event.peer)
-        if conversation is None:
-            return
-        state = Delivery.DELIVERED if event.delivered else Delivery.SENT
-        if event.message_id not in conversation.known:
-            conversation.early[event.message_id] = state
-            while len(conversation.early) > limits.SCREEN_HELD_MESSAGES:
-                conversation.early.popitem(last=False)
-            return
-        serial = conversation.known[event.message_id]
-        # Confirmations concern recent lines, so look from the end.
-        for index in range(len(conversation.lines) - 1, -1, -1):
-            line = conversation.lines[index]
-            if line.serial == serial:
-                if line.delivery is not Delivery.DELIVERED:
-                    conversation.lines[index] = replace(line, delivery=state)
-                return
+        if conversation is not None:
+            conversation.confirm(event.message_id, Delivery.DELIVERED if event.delivered else Delivery.SENT)
 
     # --- commands and their results ---------------------------------------------------------------------------
 
@@ -292,7 +222,7 @@ class ChatModel:
         if conversation is None:
             return
         if rtt_ms is not None:
-            conversation.rtt_ms = rtt_ms
+            self.rtt(peer, rtt_ms)
             self._add(None, LineKind.ROUND_TRIP, log_lines.round_trip(peer, rtt_ms))
         conversation.outbound = True
         self.accept(peer)
@@ -306,11 +236,11 @@ class ChatModel:
     def stored(self, peer: str, text: str, message_id: str) -> None:
         """Our message is stored and will be, or has been, handed over."""
         conversation = self._open(peer, wanted=True)
-        if conversation is None or message_id in conversation.known:
+        if conversation is None or conversation.knows(message_id):
             return
-        state = conversation.early.pop(message_id, Delivery.QUEUED)
-        line = self._add(conversation, LineKind.SENT, log_lines.sending(text), delivery=state)
-        self._know(conversation, message_id, line)
+        self._add(conversation, LineKind.SENT, log_lines.sending(text))
+        conversation.append(Message(message_id, text, self.clock.time(), Delivery.QUEUED))
+        self._trim(conversation)
 
     def history(self, peer: str, messages: Sequence[HistoryMessage]) -> None:
         """Show what was said before, above what is there."""
@@ -318,24 +248,26 @@ class ChatModel:
         conversation = self._open(peer) if spoken else self.conversations.get(peer)
         if conversation is None or conversation.declined:
             return
-        conversation.asked = True
         if spoken:
             # We have answered this peer before, so it is no stranger.
             self.accept(peer, show=conversation.connected)
-        if not conversation.accepted:
-            return
-        room = limits.SCREEN_LOG_LINES - len(conversation.lines)
-        fresh = [m for m in messages if m.message_id not in conversation.known][-limits.SCREEN_HISTORY :]
-        for message in reversed(fresh[-room:] if room > 0 else []):
-            self._older -= 1
-            line = _history_line(self._older, message)
-            conversation.lines.appendleft(line)
-            conversation.known[message.message_id] = line.serial
+        if conversation.accepted:
+            conversation.remember(messages)
+            self._trim(conversation)
+
+    def wants_history(self, peer: str) -> bool:
+        """Whether the history of this conversation should be read now; answers yes only once."""
+        conversation = self.conversations.get(peer)
+        if conversation is None or conversation.asked:
+            return False
+        conversation.asked = True
+        return True
 
     def rtt(self, peer: str, rtt_ms: float | None) -> None:
         """The round-trip time to `peer` was measured."""
         if peer in self.conversations and rtt_ms is not None:
             self.conversations[peer].rtt_ms = rtt_ms
+            self.conversations[peer].round_trips.append(rtt_ms)
 
     def accept(self, peer: str, *, show: bool = True) -> None:
         """Let a peer in: give out what it said meanwhile, and with `show` select it if nothing is selected."""
@@ -357,13 +289,15 @@ class ChatModel:
         if conversation is not None and not conversation.accepted:
             conversation.declined = True
             conversation.held.clear()
-            self.say(f"You declined {log_lines.short_peer(peer)}.")
+            self.say(f"You declined {conversation.name}.")
 
     def select(self, peer: str) -> None:
         """Show the conversation with `peer`."""
         if peer in self.conversations and self.conversations[peer].accepted:
-            self.selected = peer
+            left, self.selected = self.current, peer
             self.conversations[peer].unread = 0
+            if left is not None:
+                self._trim(left)
 
     def select_next(self, step: int) -> None:
         """Select the conversation `step` places further down the list, around the end."""
@@ -371,6 +305,17 @@ class ChatModel:
         if peers:
             at = peers.index(self.selected) if self.selected in peers else -step
             self.select(peers[(at + step) % len(peers)])
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call the peers by these names from now on."""
+        self.names = names
+        for peer, conversation in self.conversations.items():
+            conversation.name = self.name_of(peer)
+
+    def name_of(self, peer: str) -> str:
+        """Return what to call a peer, safe to draw."""
+        name = self.names.get(peer)
+        return visible(name, Kind.NAME) if name else log_lines.short_peer(peer)
 
     def say(self, sentence: str, peer: str | None = None) -> None:
         """Add a quiet line; with `peer`, to that conversation."""
@@ -398,7 +343,9 @@ class ChatModel:
             if self._strangers_lost == 1:
                 self.fail("Too many strangers are calling; new ones are not shown until some are answered.")
             return None
-        conversation = self.conversations[peer] = Conversation(peer, outbound=peer == self.dialing)
+        conversation = self.conversations[peer] = Conversation(
+            peer, self.name_of(peer), outbound=peer == self.dialing
+        )
         return conversation
 
     def _forget_idle(self) -> None:
@@ -406,45 +353,13 @@ class ChatModel:
             if not (conversation.accepted or conversation.connected or conversation.held):
                 del self.conversations[peer]
 
-    def _know(self, conversation: Conversation, message_id: str, line: LogLine) -> None:
-        conversation.known[message_id] = line.serial
-        if len(conversation.known) > 4 * limits.SCREEN_LOG_LINES:
-            for old in list(_first(conversation.known, limits.SCREEN_LOG_LINES)):
-                del conversation.known[old]
+    def _trim(self, conversation: Conversation) -> None:
+        if conversation.peer == self.selected:
+            conversation.trim(limits.SCREEN_MESSAGES, limits.SCREEN_MESSAGES_CHARS)
+        else:
+            conversation.trim(limits.SCREEN_MESSAGES_IDLE, limits.SCREEN_MESSAGES_IDLE_CHARS)
 
-    def _add(
-        self,
-        conversation: Conversation | None,
-        kind: LineKind,
-        body: Content,
-        *,
-        delivery: Delivery | None = None,
-    ) -> LogLine:
+    def _add(self, conversation: Conversation | None, kind: LineKind, body: Content) -> None:
         self._serial += 1
-        line = LogLine(self._serial, kind, self.clock.time(), body, delivery)
+        line = LogLine(self._serial, kind, self.clock.time(), body)
         (self._lines if conversation is None else conversation.lines).append(line)
-        return line
-
-
-def peer_of(address: str) -> str | None:
-    """Return the peer id an address ends at, as it is written there."""
-    parts = address.strip().split("/")
-    for name, value in zip(parts[-2::-1], parts[:0:-1], strict=False):
-        if name in ("p2p", "ipfs"):
-            return value or None
-    return None
-
-
-def _history_line(serial: int, message: HistoryMessage) -> LogLine:
-    if not message.outgoing:
-        return LogLine(serial, LineKind.RECEIVED, message.sent_at, log_lines.received(message.text))
-    states = {state.name.lower(): state for state in Delivery}
-    delivery = states.get(str(message.state), Delivery.QUEUED)
-    return LogLine(serial, LineKind.SENT, message.sent_at, log_lines.sending(message.text), delivery)
-
-
-def _first(mapping: dict[str, int], count: int) -> Iterator[str]:
-    for index, key in enumerate(mapping):
-        if index >= count:
-            return
-        yield key

@@ -1,32 +1,55 @@
-"""The command line of ``p2pchat`` and ``p2pchat headless``: one set of options, checked before anything starts."""
+"""The command line of ``p2pchat`` and ``p2pchat headless``: one set of options, checked before anything starts.
+
+What the command line does not say comes from the environment, then from the settings file, then from the defaults.
+"""
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass
+import os
+import re
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
-from p2pchat_core import __version__
 from p2pchat_core.errors import AddressError, ConfigError
+from p2pchat_tui.command_line import make_parser
+from p2pchat_tui.preferences import Preferences
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Mapping, Sequence
 
     from p2pchat_core.chat.model import ServiceConfig
 
-__all__ = ["LOG_LEVELS", "Options", "parse_options"]
+__all__ = [
+    "CONFIG_ACTIONS",
+    "Arguments",
+    "Options",
+    "check_options",
+    "effective",
+    "make_options",
+    "options_of",
+    "parse_options",
+    "read_arguments",
+]
 
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+CONFIG_ACTIONS: Final = ("show", "check", "path")
 _HEADLESS: Final = "headless"
+_CONFIG: Final = "config"
+_CONFIG_VARIABLE: Final = "P2PCHAT_CONFIG"
+_PROFILE_VARIABLE: Final = "P2PCHAT_PROFILE"
+_DATA_DIR_VARIABLE: Final = "P2PCHAT_DATA_DIR"
+_NO_SETTINGS: Final = frozenset({_CONFIG_VARIABLE, _PROFILE_VARIABLE, _DATA_DIR_VARIABLE})
+_PROFILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asks for.
+    """What the command line and the settings ask for.
 
     Attributes:
         headless: JSON lines instead of a screen.
+        plain: the line mode instead of a screen.
         data_dir: where everything is kept.
         relays: multiaddrs of relays to reserve on.
         connect: whom to connect to at the start.
@@ -35,6 +58,8 @@ class Options:
         stun: STUN servers besides the relays' own; none by default.
         relay_stun: whether relays are asked for our public address.
         log_file: where the log goes; ``None`` is standard error in headless mode and nowhere otherwise.
+        preferences: what concerns the screen and the line mode only.
+        config_file: where the settings are, or would be.
     """
 
     headless: bool
@@ -50,6 +75,9 @@ class Options:
     contacts_only: bool = False
     log_file: Path | None = None
     log_level: str = "warning"
+    plain: bool = False
+    preferences: Preferences = field(default_factory=Preferences)
+    config_file: Path | None = field(default=None, compare=False)
 
     def service_config(self) -> ServiceConfig:
         """Return what the chat service is started with."""
@@ -66,8 +94,32 @@ class Options:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line, read but not yet laid over the settings.
+
+    Attributes:
+        config_action: for ``p2pchat config``, one of `CONFIG_ACTIONS`; otherwise empty.
+        flags: dotted name of a setting -> what the command line makes of it.
+        flag_names: the same names -> the option, as errors and ``config show`` call it.
+        config_file: the settings file to read; it need not exist unless `config_named`.
+        profile: whose section and folder are used, or ``None``.
+    """
+
+    found: argparse.Namespace
+    config_action: str
+    headless: bool
+    connect: str | None
+    flags: dict[str, Any]
+    flag_names: dict[str, str]
+    config_file: Path
+    config_named: bool
+    profile: str | None
+    data_dir: Path
+
+
 def parse_options(argv: Sequence[str], *, default_data_dir: Path | None = None) -> Options:
-    """Read the arguments after the program's name.
+    """Read the arguments after the program's name, the environment and the settings file.
 
     Args:
         default_data_dir: where state is kept without ``--data-dir``; the platform's place if not given.
@@ -76,95 +128,149 @@ def parse_options(argv: Sequence[str], *, default_data_dir: Path | None = None) 
         SystemExit: with code 2 after one sentence on standard error about what is wrong, or 0 after ``--help`` or
             ``--version``.
     """
-    parser = _parser()
+    return options_of(read_arguments(argv, default_data_dir=default_data_dir))
+
+
+def options_of(arguments: Arguments) -> Options:
+    """Lay the command line over the settings, and check the result.
+
+    Raises:
+        SystemExit: as `parse_options`.
+    """
+    try:
+        values, origins = effective(arguments)
+        options = make_options(arguments, values)
+        check_options(options, origins)
+    except (AddressError, ConfigError) as error:
+        make_parser().error(str(error))
+    return options
+
+
+def read_arguments(argv: Sequence[str], *, default_data_dir: Path | None = None) -> Arguments:
+    """Read the command line alone.
+
+    Raises:
+        SystemExit: as `parse_options`, for mistakes that can be seen without the settings.
+    """
+    parser = make_parser()
     found = parser.parse_intermixed_args(list(argv))
     words: list[str] = found.words
     headless = words[:1] == [_HEADLESS]
-    if headless:
-        words = words[1:]
+    action = ""
+    if words[:1] == [_CONFIG]:
+        action = words[1] if len(words) == 2 else ""
+        if action not in CONFIG_ACTIONS:
+            parser.error("Say what to do with the settings: p2pchat config show, check or path.")
+        words = []
+    words = words[1:] if headless else words
     if found.connect is not None:
-        words.append(found.connect)
+        words = [*words, found.connect]
     if len(words) > 1:
         parser.error(f"Only one address can be connected to at the start, but {len(words)} were given.")
     if found.contacts_only and not headless:
         parser.error("--contacts-only belongs to headless mode; the screen asks you about every stranger.")
+    if found.plain and headless:
+        parser.error("--plain and headless exclude each other.")
     if found.no_stun and found.stun:
         parser.error("--stun and --no-stun exclude each other.")
-    options = Options(
+    profile = found.profile or os.environ.get(_PROFILE_VARIABLE) or None
+    if profile is not None and not _PROFILE.fullmatch(profile):
+        parser.error(f"{profile!r} is no name for a profile; use letters, digits, - and _, 32 at most.")
+    named = found.config or os.environ.get(_CONFIG_VARIABLE)
+    flags, names = _flags(found)
+    return Arguments(
+        found=found,
+        config_action=action,
         headless=headless,
-        data_dir=(found.data_dir or default_data_dir or _platform_data_dir()).absolute(),
-        relays=tuple(dict.fromkeys(found.relay)),
         connect=words[0] if words else None,
-        embedded_relay=not found.no_embedded_relay,
-        lan=found.lan,
-        stun=tuple(dict.fromkeys(found.stun)),
-        relay_stun=not found.no_stun,
-        turn=tuple(dict.fromkeys(found.turn)),
-        name=found.name,
+        flags=flags,
+        flag_names=names,
+        config_file=Path(named).absolute() if named else _platform_config_file(),
+        config_named=bool(named),
+        profile=profile,
+        data_dir=_data_dir(found.data_dir, profile, default_data_dir),
+    )
+
+
+def effective(arguments: Arguments) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of the settings, the command line over everything, and where each comes from.
+
+    Settings that nobody set may be missing, so that a start without any need not load what reads them.
+
+    Raises:
+        ConfigError: the settings file, or a variable, cannot be used; it names the file and the key.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    has_file = arguments.config_named or arguments.config_file.exists()
+    variables = {name for name in os.environ if name.startswith("P2PCHAT_")} - _NO_SETTINGS
+    if has_file or variables or arguments.config_action:
+        from p2pchat_tui import settings
+
+        layers = settings.file_layers(arguments.config_file, arguments.profile) if has_file else []
+        resolved = settings.resolve([*layers, settings.environment_layer(os.environ)])
+        values, origins = resolved.values, resolved.origins
+    return values | arguments.flags, origins | arguments.flag_names
+
+
+def make_options(arguments: Arguments, values: Mapping[str, Any]) -> Options:
+    """Return the options that `values`, as `effective` returns them, amount to."""
+    found = arguments.found
+    return Options(
+        headless=arguments.headless,
+        data_dir=arguments.data_dir,
+        relays=tuple(dict.fromkeys(values.get("relays", ()))),
+        connect=arguments.connect,
+        embedded_relay=values.get("embedded_relay", True),
+        lan=values.get("lan", False),
+        stun=tuple(dict.fromkeys(values.get("stun", ()))),
+        relay_stun=values.get("relay_stun", True),
+        turn=tuple(dict.fromkeys(values.get("turn", ()))),
+        name=values.get("name", ""),
         contacts_only=found.contacts_only,
         log_file=found.log_file,
         log_level=found.log_level,
+        plain=found.plain,
+        preferences=_preferences(values, arguments.config_file.parent / "themes"),
+        config_file=arguments.config_file,
     )
-    try:
-        _check(options)
-    except (AddressError, ConfigError) as error:
-        parser.error(str(error))
-    return options
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the usage in front of it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print `message` as a sentence and exit with code 2."""
-        sentence = message[:1].upper() + message[1:]
-        self.exit(2, f"{self.prog}: {sentence if sentence.endswith(('.', '…')) else sentence + '.'}\n")
+def _preferences(values: Mapping[str, Any], themes: Path) -> Preferences:
+    dotted = {name: f"notifications.{name}" for name in ("bell", "desktop", "hide_text")}
+    names = {one.name: dotted.get(one.name, one.name) for one in fields(Preferences)}
+    return Preferences(**{name: values[key] for name, key in names.items() if key in values}, themes=themes)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="p2pchat",
-        usage="p2pchat [options] [ADDRESS]\n       p2pchat headless [options] [ADDRESS]",
-        description="Chat directly, end to end encrypted, with whoever gives you their address.",
-        epilog="With 'headless' there is no screen: JSON commands are read from standard input, one a line, and "
-        "replies and events are written to standard output.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("words", nargs="*", metavar="ADDRESS", help="whom to connect to at the start")
-    parser.add_argument("--version", action="version", version=f"p2pchat {__version__}")
-    state = parser.add_argument_group("where things are kept")
-    state.add_argument("--data-dir", type=Path, metavar="DIR", help="identity, history and everything else")
-    state.add_argument("--name", default="", help="what you call yourself on your own screen")
-    state.add_argument("--log-file", type=Path, metavar="FILE", help="write a log there")
-    state.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="default: warning")
-    network = parser.add_argument_group("network")
-    network.add_argument(
-        "--relay",
-        action="append",
-        default=[],
-        metavar="ADDR",
-        help="be reachable through this relay; repeatable",
-    )
-    network.add_argument("--connect", metavar="ADDR", help="the same as ADDRESS")
-    network.add_argument(
-        "--no-embedded-relay", action="store_true", help="without --relay, run none of our own"
-    )
-    network.add_argument("--lan", action="store_true", help="let our own relay serve the local network")
-    network.add_argument(
-        "--stun",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="stun:host:port to learn our public address from, besides the relays; repeatable",
-    )
-    network.add_argument("--no-stun", action="store_true", help="do not ask the relays either")
-    network.add_argument(
-        "--turn", action="append", default=[], metavar="URL", help="turn:user:password@host:port; repeatable"
-    )
-    network.add_argument(
-        "--contacts-only", action="store_true", help="headless: refuse those you have never connected to"
-    )
-    return parser
+def _flags(found: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the settings that the command line makes, and the options that make them."""
+    options = {
+        "relays": ("--relay", found.relay or None),
+        "embedded_relay": ("--embedded-relay", found.embedded_relay),
+        "lan": ("--lan", found.lan),
+        "stun": ("--stun", found.stun or None),
+        "turn": ("--turn", found.turn or None),
+        "name": ("--name", found.name),
+        "theme": ("--theme", found.theme),
+    }
+    flags = {key: value for key, (_, value) in options.items() if value is not None}
+    names = {key: name for key, (name, _) in options.items() if key in flags}
+    for key in ("embedded_relay", "lan"):
+        if flags.get(key) is False:
+            names[key] = names[key].replace("--", "--no-", 1)
+    if found.no_stun:
+        flags |= {"stun": [], "relay_stun": False}
+        names |= {"stun": "--no-stun", "relay_stun": "--no-stun"}
+    return flags, names
+
+
+def _data_dir(given: Path | None, profile: str | None, default: Path | None) -> Path:
+    if given is None and (named := os.environ.get(_DATA_DIR_VARIABLE)):
+        given = Path(named)
+    if given is not None:
+        return given.absolute()
+    folder = default or _platform_data_dir()
+    return (folder / "profiles" / profile if profile is not None else folder).absolute()
 
 
 def _platform_data_dir() -> Path:
@@ -173,26 +279,50 @@ def _platform_data_dir() -> Path:
     return platformdirs.user_data_path("p2pchat", appauthor=False)
 
 
-def _check(options: Options) -> None:
+def _platform_config_file() -> Path:
+    import platformdirs
+
+    return platformdirs.user_config_path("p2pchat", appauthor=False) / "config.toml"
+
+
+def check_options(options: Options, origins: Mapping[str, str]) -> None:
+    """Check what a wrong value of would only be found out later.
+
+    Args:
+        origins: as `effective` returns them; an error begins with what is named there.
+
+    Raises:
+        AddressError, ConfigError: an address or a server cannot be used.
+    """
     if options.stun or options.turn:
         from p2pchat_core.chat.ice import ice_config
 
-        ice_config(options.stun, options.turn)
+        for key, stun, turn in (("stun", options.stun, ()), ("turn", (), options.turn)):
+            try:
+                ice_config(stun, turn)
+            except ConfigError as error:
+                raise ConfigError(f"{_place(key, origins)}: {error}") from error
     for relay in options.relays:
-        _check_address("--relay", relay)
+        _check_address(_place("relays", origins), relay, relay=True)
     if options.connect is not None:
         _check_address("--connect", options.connect)
 
 
-def _check_address(option: str, address: str) -> None:
+def _place(key: str, origins: Mapping[str, str]) -> str:
+    """Return where a setting was made: an option or a variable says which setting, a file does not."""
+    origin = origins.get(key, key)
+    return origin if origin.startswith(("--", "P2PCHAT_")) else f"{origin}: {key}"
+
+
+def _check_address(place: str, address: str, *, relay: bool = False) -> None:
     # Imported late: it takes longer than everything else here, and --version and --help need none of it.
     from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
 
     try:
         target = parse_target(address)
     except AddressError as error:
-        raise AddressError(f"{option} {address}: {error}") from error
-    if option == "--relay" and isinstance(target, CircuitTarget):
+        raise AddressError(f"{place} {address}: {error}") from error
+    if relay and isinstance(target, CircuitTarget):
         raise AddressError(
-            f"{option} {address}: this is the address of a person behind a relay; use --connect for it."
+            f"{place} {address}: this is the address of a person behind a relay; use --connect for it."
         )

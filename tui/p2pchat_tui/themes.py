@@ -1,10 +1,15 @@
-"""Our two themes. Every colour that means something also comes with a sign or a word."""
+"""Our themes. Every colour that means something also comes with a sign or a word."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.theme import Theme
 
-__all__ = ["DARK", "LIGHT"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CONTRAST", "DARK", "LIGHT", "THEMES", "system_theme"]
 
 DARK = Theme(
     name="p2pchat-dark",
@@ -69,3 +74,48 @@ LIGHT = Theme(
         "screen-selection-background": "#1c66b0 25%",
     },
 )
+
+CONTRAST = Theme(
+    name="p2pchat-contrast",
+    dark=True,
+    primary="#ffffff",
+    secondary="#ffffff",
+    accent="#ffff00",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#262626",
+    success="#00ff66",
+    warning="#ffff00",
+    error="#ff8080",
+    variables={
+        "text-peer": "#66e0ff",
+        "text-muted": "#e0e0e0",
+        "text-accent": "#ffff00",
+        "text-success": "#00ff66",
+        "text-warning": "#ffff00",
+        "text-error": "#ffb0b0",
+        "line": "#b0b0b0",
+        "line-active": "#ffff00",
+        "footer-background": "#000000",
+        "footer-key-foreground": "#ffff00",
+        "footer-description-foreground": "#ffffff",
+        "input-cursor-background": "#ffff00",
+        "input-cursor-foreground": "#000000",
+        "input-selection-background": "#0050c0",
+        "screen-selection-background": "#0050c0",
+    },
+)
+
+THEMES = (DARK, LIGHT, CONTRAST)
+"""In the order in which one key goes through them."""
+
+
+def system_theme(environment: Mapping[str, str]) -> Theme:
+    """Return the theme that goes with the terminal, as far as it says what its background is.
+
+    `COLORFGBG` is `foreground;background` in the numbers of the sixteen colours; many terminals set it. Without it the
+    terminal is taken to be dark, as most are.
+    """
+    background = environment.get("COLORFGBG", "").rpartition(";")[2]
+    return LIGHT if background in ("7", "9", "10", "11", "12", "13", "14", "15") else DARK

@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from p2pchat_tui.bindings import ACTIONS
+from p2pchat_tui.bindings import ACTIONS, PALETTE
+from p2pchat_tui.keys import Keys, keys_of
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -25,7 +26,6 @@ _SIGNS = (
     ("› ‹", "sent, received"),
 )
 _MORE_KEYS = (
-    ("^P", "Every command, by name"),
     ("Enter", "Send the message, or connect to the address"),
     ("^J", "New line in a message"),
     ("Tab", "Next field or button"),
@@ -44,17 +44,19 @@ class HelpScreen(ModalScreen[None]):
         page.border_title = Content("Help")
         page.border_subtitle = Content("Esc closes")
         with page:
-            yield Static(_page())
+            yield Static(_page(keys_of(self.app)))
 
 
-def _page() -> Content:
+def _page(keys: Keys) -> Content:
     lines = [
-        Content("Copy your address with ^Y and send it to a friend, or paste theirs"),
-        Content("after ^O. A relay introduces you and then steps aside."),
+        Content(
+            f"Copy your address with {keys.shown('copy_address')} and send it to a friend, or paste theirs"
+        ),
+        Content(f"after {keys.shown('connect')}. A relay introduces you and then steps aside."),
         Content(""),
         Content.styled("Keys", "bold $primary"),
     ]
-    lines += [_row(action.shown, action.about) for action in ACTIONS]
+    lines += [_row(keys.shown(action.name), action.about) for action in (*ACTIONS, PALETTE)]
     lines += [_row(key, about) for key, about in _MORE_KEYS]
     lines += [Content(""), Content.styled("Signs", "bold $primary")]
     lines += [_row(sign, about) for sign, about in _SIGNS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -15,12 +15,16 @@ from p2pchat_tui import bridge as to
 from p2pchat_tui.bindings import ACTIONS, bindings
 from p2pchat_tui.model import ChatModel
 from p2pchat_tui.safe_text import Kind, visible
+from p2pchat_tui.screens.addresses import AddressesScreen
+from p2pchat_tui.screens.finder import FinderScreen
 from p2pchat_tui.screens.help import HelpScreen
+from p2pchat_tui.themes import THEMES
 from p2pchat_tui.widgets.connection_pane import ConnectionPane
 from p2pchat_tui.widgets.conversations import ConversationItem, ConversationList
 from p2pchat_tui.widgets.invite import AddressCard, AddressLine, ConnectField, Invite
 from p2pchat_tui.widgets.log_view import LogView
 from p2pchat_tui.widgets.message_input import MessageInput
+from p2pchat_tui.widgets.message_view import MessageView
 from p2pchat_tui.widgets.stranger_bar import StrangerBar
 from p2pchat_tui.widgets.title_bar import TitleBar
 
@@ -30,14 +34,15 @@ if TYPE_CHECKING:
     from textual.worker import Worker
 
     from p2pchat_core.clock import Clock
+    from p2pchat_tui.app import P2PChatApp
 
 __all__ = ["MainScreen"]
 
-_MINUTE_TICK = 15.0
+_TICK = 1.0
 
 
 class MainScreen(Screen[None]):
-    """Title, invitation, conversations, log, input, connection.
+    """Title, invitation, conversations, messages, input, connection, log.
 
     Args:
         factory: makes the service, called after the first frame.
@@ -75,20 +80,22 @@ class MainScreen(Screen[None]):
         yield TitleBar(self._nick)
         yield Invite()
         yield StrangerBar()
-        with Horizontal(id="chat"):
-            yield ConversationList()
-            with Vertical(id="talk"):
-                yield LogView(id="log")
-                yield MessageInput()
+        with Vertical(id="chat"):
             yield ConnectionPane()
-        yield Footer(show_command_palette=True)
+            with Horizontal(id="panes"):
+                yield ConversationList()
+                with Vertical(id="talk"):
+                    yield MessageView()
+                    yield MessageInput()
+            yield LogView(id="log")
+        yield Footer(show_command_palette=True, compact=True)
 
     def on_mount(self) -> None:
         """Draw the first frame, then start what takes time."""
         self.query_one("#log").border_title = Content("Log")
         self._sync()
         self.call_after_refresh(self._start)
-        self.set_interval(_MINUTE_TICK, self._changed)
+        self.set_interval(_TICK, self._count)
 
     def _start(self) -> None:
         self.run_worker(self.bridge.run(), group="service", exit_on_error=False)
@@ -108,10 +115,11 @@ class MainScreen(Screen[None]):
             address, self._connect = self._connect, ""
             self._dial_address(address)
         elif isinstance(event, ConnectionEvent) and event.state is ConnectionState.OPEN:
-            conversation = self.model.conversations.get(event.peer)
-            if conversation is not None and not conversation.asked:
-                conversation.asked = True
-                self.run_worker(self.bridge.load_history(event.peer), group="history")
+            self._read_history(event.peer)
+
+    def _read_history(self, peer: str | None) -> None:
+        if peer is not None and self.model.wants_history(peer):
+            self.run_worker(self.bridge.load_history(peer), group="history")
 
     def on_service_failed(self, message: to.ServiceFailed) -> None:
         """Say why nothing works; the screen stays, so that it can be read."""
@@ -203,6 +211,10 @@ class MainScreen(Screen[None]):
         else:
             self.action_decline()
 
+    def on_addresses_screen_copy(self, message: AddressesScreen.Copy) -> None:
+        """An address was chosen on its page."""
+        self._copy(message.address)
+
     def on_address_line_clicked(self, message: AddressLine.Clicked) -> None:
         """An address was double-clicked."""
         self._copy(message.address)
@@ -219,15 +231,12 @@ class MainScreen(Screen[None]):
         self.call_after_refresh(self.query_one(MessageInput).focus)
 
     def _copy(self, address: str) -> None:
-        self.app.copy_to_clipboard(visible(address, Kind.ADDRESS))
-        self.query_one(AddressCard).copied()
-        self.notify(
-            "Your address was copied to the clipboard by OSC 52. Should pasting give nothing, your terminal does not "
-            "allow that: select the address with the mouse instead.",
-            title="Copied",
-            markup=False,
-            timeout=6,
-        )
+        self.run_worker(self._copy_and_say(visible(address, Kind.ADDRESS)), group="copy", exclusive=True)
+
+    async def _copy_and_say(self, text: str) -> None:
+        copied = await cast("P2PChatApp", self.app).copy(text)
+        self.query_one(AddressCard).copied(copied.how)
+        self.notify(copied.sentence, title="Your address", markup=False, timeout=6)
 
     # --- actions ---------------------------------------------------------------------------------------------------
 
@@ -237,7 +246,7 @@ class MainScreen(Screen[None]):
             return bool(self.model.strangers)
         if action == "disconnect":
             return self.model.current is not None and self.model.current.connected
-        if action in ("next_conversation", "previous_conversation"):
+        if action in ("next_conversation", "previous_conversation", "find"):
             return bool(self.model.accepted)
         return True
 
@@ -301,17 +310,49 @@ class MainScreen(Screen[None]):
         if self.model.current is not None:
             self.run_worker(self.bridge.disconnect(self.model.current.peer), group="disconnect")
 
+    def action_find(self) -> None:
+        """Find a conversation by its name."""
+        self.app.push_screen(FinderScreen(self.model.accepted), self._found)
+
+    def _found(self, peer: str | None) -> None:
+        if peer is not None:
+            self.show_peer(peer)
+
+    def action_addresses(self) -> None:
+        """List our addresses."""
+        self.app.push_screen(AddressesScreen(self.model.addresses))
+
+    def action_toggle_details(self) -> None:
+        """Explain the steps."""
+        self.query_one(ConnectionPane).toggle_details()
+
+    def action_toggle_log(self) -> None:
+        """Make the log larger, or small again."""
+        self.toggle_class("log-large")
+        self._changed()
+
+    @property
+    def _reading(self) -> MessageView | LogView:
+        return self.query_one(LogView) if self.model.current is None else self.query_one(MessageView)
+
     def action_log_up(self) -> None:
-        """Read older lines."""
-        self.query_one(LogView).scroll_page_up(animate=False)
+        """Read what was said before."""
+        self._reading.scroll_page_up(animate=False)
 
     def action_log_down(self) -> None:
-        """Read newer lines."""
-        self.query_one(LogView).scroll_page_down(animate=False)
+        """Read on."""
+        self._reading.scroll_page_down(animate=False)
+
+    def action_log_end(self) -> None:
+        """Go to what was said last."""
+        self.query_one(MessageView).to_end()
+        self.query_one(LogView).scroll_end(animate=False)
 
     def action_toggle_theme(self) -> None:
-        """Change between dark and light."""
-        self.app.theme = "p2pchat-light" if self.app.current_theme.dark else "p2pchat-dark"
+        """Go to the next of our themes."""
+        names = [theme.name for theme in THEMES]
+        at = names.index(self.app.theme) if self.app.theme in names else -1
+        self.app.theme = names[(at + 1) % len(names)]
 
     # --- drawing ---------------------------------------------------------------------------------------------------
 
@@ -322,26 +363,30 @@ class MainScreen(Screen[None]):
             self._dirty = True
             self.call_next(self._sync)
 
+    def _count(self) -> None:
+        """Let the clocks on the screen go on."""
+        self.query_one(ConnectionPane).count(self.model)
+
     def _sync(self) -> None:
         self._dirty = False
         model, current = self.model, self.model.current
         relays = list(model.relays.values())
         self.set_class(current is not None, "-chatting")
+        self.set_class(bool(model.accepted), "-listing")
         self.set_class(self._invited, "-inviting")
         self.query_one(TitleBar).show(model.peer_id, relays, self._trouble)
         self.query_one(AddressCard).show(model.addresses, relays, self._trouble)
         self.query_one(ConversationList).show(model.accepted, model.selected)
         self.query_one(StrangerBar).show(model.strangers)
-        self.query_one(LogView).show(model.lines(), to_end=self._to_end)
-        self.query_one(MessageInput).show(model.selected, current is not None and current.connected)
-        self.query_one(ConnectionPane).show(
-            model.watched,
-            model.conversations.get(model.watched or ""),
-            model.reservation,
-            model.dialing is not None,
-            relays,
-            model.clock.time(),
-        )
+        self._read_history(model.selected)
+        us = visible(self._nick, Kind.NAME) or "You"
+        self.query_one(MessageView).show(current, us, model.clock.time(), to_end=self._to_end)
+        lines = model.lines()
+        if current is not None and not self.has_class("log-large"):
+            lines = lines[-limits.SCREEN_LOG_SHORT :]
+        self.query_one(LogView).show(lines, to_end=self._to_end)
+        self.query_one(MessageInput).show(current)
+        self.query_one(ConnectionPane).show(model)
         possible = [action.name for action in ACTIONS if self.check_action(action.name, ())]
         if possible != self._possible:
             self._possible = possible

@@ -12,6 +12,8 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from p2pchat_core.chat.events import RelayEvent, RelayState
+from p2pchat_tui.bindings import ACTIONS
+from p2pchat_tui.keys import keys_of
 from p2pchat_tui.log_lines import endpoint, short_peer
 from p2pchat_tui.safe_text import Kind, clean_input, safe_text, visible
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 __all__ = ["AddressCard", "AddressInput", "AddressLine", "ConnectField", "Invite", "describe_address"]
+
+_TAKEN = frozenset(action.key for action in ACTIONS)
 
 
 class AddressLine(Static):
@@ -66,11 +70,15 @@ class AddressCard(VerticalScroll, can_focus=False):
         self._shown = addresses
         self.query(AddressLine).remove()
         self.mount_all(AddressLine(address) for address in addresses)
-        self.border_subtitle = Content.styled("^Y copy", "$text-accent") if addresses else Content("")
+        self.border_subtitle = (
+            Content.styled(f"{keys_of(self.app).shown('copy_address')} copy", "$text-accent")
+            if addresses
+            else Content("")
+        )
 
-    def copied(self) -> None:
+    def copied(self, how: str) -> None:
         """Say that the address was copied, and by what means."""
-        self.border_subtitle = Content.styled("✓ copied to the clipboard by OSC 52", "bold $text-success")
+        self.border_subtitle = Content.styled(f"✓ copied to the clipboard {how}", "bold $text-success")
 
 
 def _why_no_address(relays: Collection[RelayEvent], trouble: bool) -> Content:
@@ -88,8 +96,12 @@ def _why_no_address(relays: Collection[RelayEvent], trouble: bool) -> Content:
     return Content.styled("Starting…", "$text-muted")
 
 
-class AddressInput(Input):
+class AddressInput(Input, inherit_bindings=False):
     """A field in which an address in several pieces becomes one again."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(b for b in Input.BINDINGS if isinstance(b, Binding) and not _TAKEN & set(b.key.split(","))),
+    ]
 
     def _on_paste(self, event: events.Paste) -> None:
         event.text = clean_input(event.text, lines=False)

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
     from textual.css.styles import RulesMap
 
-__all__ = ["LogView"]
+__all__ = ["LogView", "shifted", "with_base"]
 
 _WRAP: RulesMap = {"text_wrap": "wrap", "text_overflow": "fold"}
 _GUTTER = 8  # "12:01 › "
-_MARK = 3  # " ✓✓"
 _NEAR_END = 2
 _FOLDED = frozenset({LineKind.DIALING, LineKind.LISTENING, LineKind.CONNECTED, LineKind.ROUND_TRIP})
 """Lines with an address in them: it has no blanks to break at, so these are broken where the pane ends."""
@@ -144,21 +143,16 @@ class LogView(ScrollView, can_focus=True):
             body, indent = line.body, _GUTTER
         if width < _GUTTER * 3:
             indent = 0  # no room for a column of times
-        marked = line is not None and line.delivery is not None
-        room = max(2, width - indent - (_MARK if marked else 0))
+        room = max(2, width - indent)
         parts = (
             body.divide(range(room, len(body), room)) if line is not None and line.kind in _FOLDED else [body]
         )
         strips: list[Strip] = []
         for number, part in enumerate(parts):
             drawn = part.render_strips(
-                room, None, self._base_style, self._options(_shifted(selection, number * room))
+                room, None, self._base_style, self._options(shifted(selection, number * room))
             )
             strips += [strip.apply_offsets(number * room, 0) for strip in drawn] if number else drawn
-        if marked and line is not None:
-            strips[-1] = Strip.join(
-                [strips[-1], *line.mark.render_strips(_MARK, 1, self._base_style, self._options(None))]
-            )
         if indent:
             first = gutter.render_strips(indent, 1, self._base_style, self._options(None))[0]
             blank = Strip.blank(indent, self._base_style.rich_style)
@@ -193,7 +187,7 @@ class LogView(ScrollView, can_focus=True):
         within = row - self._tops[index]
         if within >= len(entry.strips):
             return Strip.blank(width, blank)
-        return _with_base(entry.strips[within], base).extend_cell_length(width, blank).crop(0, width)
+        return with_base(entry.strips[within], base).extend_cell_length(width, blank).crop(0, width)
 
     # --- selecting with the mouse: offsets are (character, line of the text), counted over the whole log -----------
 
@@ -226,10 +220,10 @@ def _with_days(lines: Sequence[LogLine]) -> Iterator[tuple[object, LogLine | Non
         if day not in ("", today):
             yield (today, line.serial), None, today
         day = today
-        yield (line.serial, line.delivery), line, time.strftime("%H:%M", moment)
+        yield line.serial, line, time.strftime("%H:%M", moment)
 
 
-def _shifted(selection: Selection | None, columns: int) -> Selection | None:
+def shifted(selection: Selection | None, columns: int) -> Selection | None:
     """Return `selection` as a part sees it that begins `columns` characters into its line."""
     if selection is None or not columns:
         return selection
@@ -240,7 +234,7 @@ def _shifted(selection: Selection | None, columns: int) -> Selection | None:
     )
 
 
-def _with_base(strip: Strip, base: int) -> Strip:
+def with_base(strip: Strip, base: int) -> Strip:
     """Return `strip` with the selection offsets, which count within one entry, counted over the whole log."""
     if not base:
         return strip

@@ -10,14 +10,14 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Button, Static
 
-from p2pchat_tui.log_lines import short_peer
+from p2pchat_tui.keys import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from textual.app import ComposeResult
 
-    from p2pchat_tui.model import Conversation
+    from p2pchat_tui.conversation import Conversation
 
 __all__ = ["StrangerBar"]
 
@@ -38,8 +38,18 @@ class StrangerBar(Horizontal):
     def compose(self) -> ComposeResult:
         """Make the question and its answers."""
         yield Static(id="stranger-text")
-        yield Button(Content("Accept F3"), id="accept", compact=True, variant="success")
-        yield Button(Content("Decline F4"), id="decline", compact=True, variant="error")
+        yield Button(
+            Content(f"Accept {keys_of(self.app).shown('accept')}"),
+            id="accept",
+            compact=True,
+            variant="success",
+        )
+        yield Button(
+            Content(f"Decline {keys_of(self.app).shown('decline')}"),
+            id="decline",
+            compact=True,
+            variant="error",
+        )
 
     def show(self, strangers: Sequence[Conversation]) -> None:
         """Ask about the first of `strangers`."""
@@ -53,7 +63,7 @@ class StrangerBar(Horizontal):
         self.query_one("#stranger-text", Static).update(
             Content.assemble(
                 ("? ", "bold $text-warning"),
-                (short_peer(first.peer), "bold $foreground"),
+                (first.name, "bold $foreground"),
                 (f" wants to talk.{held}{others}", "$foreground"),
             )
         )
