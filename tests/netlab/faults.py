@@ -298,8 +298,8 @@ FAULTS: Final = (
     Fault(
         "disk full while queuing",
         "what cannot be stored is refused, what was taken arrives",
-        strikes.disk_full(3, 35),
-        disk="2m",
+        strikes.disk_full(3, 8),
+        disk="16m",
         refusals=True,
         healed=5,
         session=True,
