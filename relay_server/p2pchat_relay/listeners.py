@@ -160,17 +160,16 @@ class Listeners:
             hosts: two IP addresses to answer at in place of those of the listeners; see `parse_stun_hosts`.
 
         Raises:
-            RelayStartError: the second port, or one of `hosts`, cannot be used. A port that a listener has on
-                TCP and something else on UDP is only warned about.
+            RelayStartError: a port is taken on UDP, or one of `hosts` is not of this machine.
         """
         if second_port == 0:
             second_port = self._state.remembered_port(_SECOND_STUN_PORT) or 0
         if hosts:
             ports = sorted({port for bound in self._bound.values() for port in bound})
-            await self._open_stun(list(hosts), ports, second_port, must=True)
+            await self._open_stun(list(hosts), ports, second_port)
             return
         for host, ports in self._bound.items():
-            second_port = await self._open_stun([host], ports, second_port, must=False)
+            second_port = await self._open_stun([host], ports, second_port)
 
     def close(self) -> None:
         """Stop answering STUN; the host closes its own listeners."""
@@ -190,20 +189,16 @@ class Listeners:
                 raise RelayStartError(str(error)) from error
             raise
 
-    async def _open_stun(
-        self, hosts: list[str], ports: list[int], second: int | None, *, must: bool
-    ) -> int | None:
-        """Open one server and return the second port that it got."""
+    async def _open_stun(self, hosts: list[str], ports: list[int], second: int | None) -> int | None:
+        """Open one server and return the second port if it has not got it."""
         where = ", ".join(map(str, ports))
         try:
             server = await StunServer.open(hosts, ports, self._responder, self._host.clock)
         except OSError as error:
-            if must:
-                raise RelayStartError(
-                    f"STUN cannot be answered at {' and '.join(hosts)}, UDP port {where} ({error.strerror})."
-                ) from error
-            logger.warning("STUN is not answered: UDP port %s cannot be used (%s)", where, error.strerror)
-            return second
+            raise RelayStartError(
+                f"STUN cannot be answered at {' and '.join(hosts)}, UDP port {where} ({error.strerror}): choose "
+                "another port, or switch STUN off."
+            ) from error
         self._stun.append(server)
         logger.info("answering STUN on UDP port %s", where)
         return None if second is None else await self._open_second(server, second)

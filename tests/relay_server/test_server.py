@@ -272,12 +272,15 @@ async def test_without_stun_the_udp_port_stays_free(tmp_path: Path) -> None:
             sock.bind(("127.0.0.1", port_of(server)))
 
 
-async def test_a_taken_udp_port_is_no_reason_not_to_relay(tmp_path: Path) -> None:
+async def test_a_taken_udp_port_is_an_error_unless_stun_is_off(tmp_path: Path) -> None:
     async with relay(tmp_path) as server:
         port = port_of(server)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", port))
-        async with relay(tmp_path) as server, client(1, server) as (_, connection):
+        with pytest.raises(RelayStartError, match=f"UDP port {port} .* another port, or switch STUN off"):
+            async with relay(tmp_path):
+                pass
+        async with relay(tmp_path, stun=StunConfig(enabled=False)) as server, client(1, server) as (_, connection):
             assert (await reserve(connection)).status is Status.OK
 
 
