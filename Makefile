@@ -19,7 +19,7 @@ relay: $(VENV)/.run ## set up, then run a relay
 	@$(BIN)/p2pchat-relay $(ARGS)
 
 test: $(VENV)/.dev ## set up, then run the tests that need nothing but Python
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
 check: $(VENV)/.dev ## lint, types and import contracts
 	$(BIN)/ruff format --check .

@@ -280,7 +280,10 @@ async def test_a_taken_udp_port_is_an_error_unless_stun_is_off(tmp_path: Path) -
         with pytest.raises(RelayStartError, match=f"UDP port {port} .* another port, or switch STUN off"):
             async with relay(tmp_path):
                 pass
-        async with relay(tmp_path, stun=StunConfig(enabled=False)) as server, client(1, server) as (_, connection):
+        async with (
+            relay(tmp_path, stun=StunConfig(enabled=False)) as server,
+            client(1, server) as (_, connection),
+        ):
             assert (await reserve(connection)).status is Status.OK
 
 

@@ -251,7 +251,9 @@ def test_ok_to_reserve_needs_a_reservation() -> None:
 
 
 @pytest.mark.parametrize(
-    "machine", [HopServerExchange(), HopClient.reserve(), StopServer(), StopClient(A)], ids=repr
+    "machine",
+    [HopServerExchange(), HopClient.reserve(), StopServer(), StopClient(A)],
+    ids=lambda machine: type(machine).__name__,
 )
 def test_early_end(machine: Any) -> None:
     machine.receive_data(b"\x04")
