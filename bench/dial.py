@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import platform
 import statistics
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.interop.peers import js_listening, js_peer, js_relay, our_relay, ours  # noqa: E402
+from tests.support.program import CommandFailedError  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.support.program import Program
@@ -43,10 +45,12 @@ async def dial(dialer: Program, listener: Program, address: str) -> tuple[float,
     elapsed = (time.perf_counter() - started) * 1e3
     key = "rtt_ms" if dialer.name.startswith("ours") else "rtt"
     rtt = min([(await dialer.call("ping", peer=listener.peer))[key] for _ in range(5)])
-    if dialer.name.startswith("ours"):
-        await dialer.call("disconnect", peer=listener.peer)
-    else:
-        await dialer.call("hangup", peer=listener.peer)
+    # Ours first and on purpose: whoever of ours is hung up on dials again by itself.
+    for program, other in sorted(
+        [(dialer, listener), (listener, dialer)], key=lambda pair: pair[0].name, reverse=True
+    ):
+        with contextlib.suppress(CommandFailedError):
+            await program.call("disconnect" if program.name.startswith("ours") else "hangup", peer=other.peer)
     await asyncio.sleep(PACE)
     dialer.events.clear()
     listener.events.clear()
