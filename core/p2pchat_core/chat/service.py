@@ -213,10 +213,14 @@ class ChatService:
         return await self._node.ping(self._best(self._peer(peer))) * 1e3
 
     async def disconnect(self, peer: str) -> None:
-        """Close every connection to `peer`."""
+        """Close every connection to `peer`, and do not dial it again until there is something to say.
+
+        Raises:
+            NotConnectedError: there was none; dialling it again has been given up all the same.
+        """
         who = self._peer(peer)
-        self._best(who)
         self._redial.give_up(who)
+        self._best(who)
         await asyncio.gather(*(connection.close() for connection in self._node.host.connections(who)))
 
     async def _connect_peer(self, address: Multiaddr) -> ConnectResult:
