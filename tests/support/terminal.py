@@ -35,7 +35,8 @@ class Terminal:
 
     async def __aenter__(self) -> Self:
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        for size in ("COLUMNS", "LINES"):  # of whoever runs the tests; programs believe them before the terminal
+        # Those are of whoever runs the tests, and programs believe them before the terminal.
+        for size in ("COLUMNS", "LINES"):
             environment.pop(size, None)
         self._process = subprocess.Popen(
             self._argv,
