@@ -133,7 +133,6 @@ RESERVATION_REFRESH_MARGIN: Final = 300.0
 RESERVATION_MIN_REFRESH: Final = 30.0
 RESERVATION_MAX_ADDRESSES: Final = 16
 CIRCUIT_ASSUMED_SECONDS: Final = 120
-CIRCUIT_ASSUMED_BYTES: Final = 128 * KIB
 CIRCUIT_MAX_SECONDS: Final = 2**31 - 1
 """Larger numbers in a limit are read as this one, so that they can be added and counted down."""
 CIRCUIT_MAX_BYTES: Final = 2**53 - 1
@@ -152,8 +151,6 @@ RELAY_RETRY_MAX: Final = 8.0
 # --- connections -----------------------------------------------------------------------------------------------------
 MAX_CONNECTIONS: Final = 300
 MAX_CONNECTIONS_PER_PEER: Final = 8
-DIAL_TIMEOUT: Final = 10.0
-DIAL_ADDRESS_TIMEOUT: Final = 6.0
 LIVENESS_INTERVAL: Final = 5.0
 LIVENESS_TIMEOUT: Final = 5.0
 LIVENESS_BUSY_INTERVAL: Final = 2.0

@@ -174,10 +174,14 @@ class ChatService:
         node.handle(ECHO_PROTOCOL, self._serve_echo, on_limited=True)
 
     async def _warm_up(self) -> None:
-        """Load the large WebRTC stack once others can reach us, so that the first of them need not wait for it."""
+        """Load the large WebRTC stack once others can reach us, so that the first of them need not wait for it.
+
+        Not at once: a screen wants to draw the address first, and loading holds up every other thread.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limits.WARM_UP_DELAY):
                 await self._events.listening.wait()
+        await asyncio.sleep(limits.WEBRTC_LOAD_DELAY)
         await self._node.load()
 
     # --- relays and connections ---------------------------------------------------------------------------------------

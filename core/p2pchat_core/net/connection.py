@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2pchat_core.errors import NoAnswerError, P2PChatError, StreamLimitError
+from p2pchat_core.errors import P2PChatError, StreamLimitError
 from p2pchat_core.limits import HANDLER_GRACE, MAX_STREAMS_PER_CONNECTION
 from p2pchat_core.net.negotiation import answer, select_one
 from p2pchat_core.net.tasks import TaskOwner
@@ -159,11 +159,6 @@ class Connection:
         stream.connection = self
         try:
             stream.protocol = await select_one(stream, protocols)
-        except TimeoutError:
-            stream.abort()
-            raise NoAnswerError(
-                f"{self.peer.short()} did not answer the protocol negotiation in time."
-            ) from None
         except BaseException:
             stream.abort()
             raise

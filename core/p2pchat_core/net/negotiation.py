@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from p2pchat_core import limits
-from p2pchat_core.errors import DialError, RemoteProtocolError, UnsupportedProtocolError
+from p2pchat_core.errors import NoAnswerError, RemoteProtocolError, UnsupportedProtocolError
 from p2pchat_core.wire.multistream import MultistreamDialer, MultistreamListener
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def select_one(stream: ByteStream, protocols: Sequence[str]) -> str:
 
     Raises:
         UnsupportedProtocolError: the peer speaks none of them.
-        DialError: it did not answer within `limits.NEGOTIATION_TIMEOUT`.
+        NoAnswerError: it did not answer within `limits.NEGOTIATION_TIMEOUT`.
         RemoteProtocolError: it answered nonsense, or ended the stream.
         StreamError, ConnectionLostError: as in `ByteStream.read` and `write`.
     """
@@ -35,7 +35,7 @@ async def select_one(stream: ByteStream, protocols: Sequence[str]) -> str:
             selected = await _run(stream, machine)
     except TimeoutError:
         seconds = f"{limits.NEGOTIATION_TIMEOUT:g} seconds"
-        raise DialError(f"The peer did not say within {seconds} whether it speaks {names}.") from None
+        raise NoAnswerError(f"The peer did not say within {seconds} whether it speaks {names}.") from None
     if selected is None:
         raise UnsupportedProtocolError(f"The peer does not speak {names}.")
     return selected

@@ -150,8 +150,7 @@ class RelayClient:
             slot.connection = await self._host.dial(slot.info.address)
         except P2PChatError as error:
             # A relay with another key is not ours any more: nothing more is said to it, and not often asked.
-            keeper.failed(clock.monotonic(), str(error), refused=isinstance(error, WrongPeerError))
-            self._step(slot, None, str(error))
+            self._fail(slot, None, str(error), refused=isinstance(error, WrongPeerError))
         else:
             slot.info = replace(slot.info, peer=slot.connection.peer)
             keeper.connected(clock.monotonic())
@@ -187,15 +186,13 @@ class RelayClient:
             if first:
                 timer.done(Step.RESERVATION)
 
-    def _fail(self, slot: _Slot, timer: StepTimer, reason: str, *, refused: bool) -> None:
-        timer.failed(Step.RESERVATION, reason)
-        slot.keeper.failed(self._host.clock.monotonic(), reason, refused=refused)
-
-    def _step(self, slot: _Slot, timer: StepTimer | None, reason: str) -> None:
+    def _fail(self, slot: _Slot, timer: StepTimer | None, reason: str, *, refused: bool) -> None:
+        # Of a relay that was never reached, and whose address does not name it, there is nobody to report on.
         if timer is None and slot.info.peer is not None:
             timer = StepTimer(slot.info.peer, self._host.clock, self._observer)
         if timer is not None:
             timer.failed(Step.RESERVATION, reason)
+        slot.keeper.failed(self._host.clock.monotonic(), reason, refused=refused)
 
     def _disconnected(self, connection: Connection, reason: str) -> None:
         for slot in self._slots.values():
