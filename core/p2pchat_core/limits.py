@@ -348,14 +348,21 @@ SCREEN_MESSAGES_IDLE: Final = 1000
 SCREEN_MESSAGES_IDLE_CHARS: Final = 1 * MIB
 SCREEN_ROUND_TRIPS: Final = 120
 """Round-trip times kept for the graph of each conversation."""
-SCREEN_PAST: Final = 50
-"""Earlier conversations listed at the start."""
+SCREEN_PAST: Final = 200
+"""Contacts whose conversations are listed at the start; the others are found among the people."""
 SCREEN_STRANGERS: Final = 50
 """Peers waiting to be accepted; more are turned away."""
 SCREEN_HELD_MESSAGES: Final = 100
 """Messages held for one stranger until the user decides."""
 SCREEN_CONVERSATIONS: Final = 300
 SCREEN_ADDRESSES: Final = 16
+SCREEN_HITS: Final = 50
+"""Found messages listed while one types; more letters find fewer."""
+SCREEN_LINKS: Final = 50
+"""Links of a conversation that are listed, the newest."""
+SCREEN_NOTES: Final = 2000
+"""Characters of a note about a contact."""
+SCREEN_RETENTION_DAYS: Final = 36_500
 SCREEN_PASTE: Final = 64 * KIB
 SCREEN_STOP_TIMEOUT: Final = 5.0
 """Leaving the program does not wait longer than this for connections to close."""
