@@ -209,8 +209,36 @@ SCTP_WINDOW: Final = RTC_REASSEMBLY
 SCTP_WINDOW_SLACK: Final = 256 * KIB
 """Accepted beyond the window from a peer whose data crossed our announcement; more ends the association."""
 SCTP_FLIGHT_MIN: Final = 128 * KIB
-SCTP_FLIGHT_RATE: Final = 8 * MIB
-"""Bytes under way on a path: at least the former, otherwise the round trip time at this rate per second."""
+SCTP_FLIGHT_RATE: Final = 64 * MIB
+"""Bytes under way on a path: at least the former, otherwise the shortest round trip time at this rate per second. More
+would only overflow the UDP buffer of the other machine."""
+SCTP_INITIAL_WINDOW: Final = 10 * 1104
+"""Congestion window to begin with: ten packets, as libdatachannel and TCP (RFC 6928) have it."""
+SCTP_BURST: Final = 16
+SCTP_BURST_MAX: Final = 128
+"""Packets sent at once: at least the former, and no more than what was acknowledged accounts for, because queues on the
+way overflow; at most the latter, after which others have their turn."""
+SCTP_REORDERING: Final = 3
+SCTP_REORDERING_MAX: Final = 96
+"""A chunk is lost when one sent this many later has arrived (RFC 9002 section 6.1.1); more, up to the latter, on a path
+that changes the order of packets."""
+SCTP_RTO_INITIAL: Final = 1.0
+SCTP_RTO_MIN: Final = 0.4
+SCTP_RTO_MAX: Final = 2.0
+"""Retransmission timer, in seconds. It must outlast the delay of the peer's acknowledgement (200 ms in browsers), and
+after a hole in the network we want to go on soon: whether the peer is still there is asked by ICE."""
+SCTP_RTT_MEMORY: Final = 10.0
+"""For how long, in seconds, the shortest round trip is believed."""
+SCTP_SACK_DELAY: Final = 0.02
+SCTP_SACK_PACKETS: Final = 2
+"""An acknowledgement is sent for this many packets, or after this time (RFC 9260 section 6.2)."""
+SCTP_SACK_BATCH: Final = 8
+"""Within what was read from the socket at once, one in this many packets is acknowledged: a peer may send only a few
+packets for each acknowledgement (four for aiortc, ten for libdatachannel)."""
+UDP_BATCH: Final = 64
+"""Datagrams read from one socket before the event loop goes on."""
+UDP_BACKLOG: Final = 512
+"""Datagrams that wait when the socket takes no more; then they are dropped as the network would."""
 SCTP_FRAGMENT: Final = 1104
 """User data of one packet we send: with SCTP (28), DTLS (37), UDP and IPv4 (28) it passes paths of 1200 bytes, where
 the library's own 1160 silently vanish."""
@@ -232,6 +260,10 @@ RTC_INIT_TIMEOUT: Final = 1.0
 """For the `init` channel to open and close again; the connection works without it too."""
 RTC_STALL_TIMEOUT: Final = 8.0
 """A stream nobody reads may hold the window, which all streams share, for this long; then it is reset."""
+STEP_DETAIL: Final = 8 * KIB
+"""Characters of what was said in one step of a connection that are kept for showing."""
+STEP_DETAIL_CANDIDATES: Final = 32
+"""Candidates of each side that are kept for showing."""
 SIGNALING_ORPHAN_TIMEOUT: Final = 5.0
 """How long ICE may go on after the peer reset the signalling stream."""
 

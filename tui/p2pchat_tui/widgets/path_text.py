@@ -55,7 +55,7 @@ def path_text(conversation: Conversation | None, dialing: bool, now: float, widt
 def _direct(conversation: Conversation, way: OpenPath, sign: str, style: str, width: int) -> list[Content]:
     lines = [Content.assemble((f"{sign} direct", f"bold {style}"), (", without relay", "$text-muted"))]
     last = conversation.steps.get(8)
-    ends = last.detail.split(" ⇄ ") if last is not None and last.ok else []
+    ends = last.detail.partition("\n")[0].split(" ⇄ ") if last is not None and last.ok else []
     if len(ends) != 2:
         address = safe_text(endpoint(way.event.remote_address), Kind.ADDRESS)
         return [*lines, _field("with ", address)]
