@@ -164,9 +164,7 @@ class Redial:
         """Try again and again to replace a circuit by a direct connection, as long as it is all there is."""
         delay = limits.DIRECT_RETRY_MIN
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay * random.uniform(0.8, 1.2)):
-                    await self._news.wait()
+            await self._news_of(circuit, delay * random.uniform(0.8, 1.2))
             if circuit.closed or any(not c.relayed for c in self._node.host.connections(circuit.peer)):
                 return
             if not self._conversations.uses(circuit):
@@ -179,9 +177,21 @@ class Redial:
                 logger.debug("still no direct connection to %s: %s", circuit.peer.short(), error)
             delay = min(limits.DIRECT_RETRY_MAX, delay * 2)
 
+    async def _news_of(self, circuit: Connection, delay: float) -> None:
+        """Wait, or not so long if there is hope or the circuit is over."""
+        waits = [asyncio.ensure_future(wait) for wait in (self._news.wait(), circuit.wait_closed())]
+        try:
+            await asyncio.wait(waits, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
     async def _renew(self, circuit: Connection) -> None:
         """Replace a circuit by a fresh one before its time is up, if a conversation travels on it then."""
-        await asyncio.sleep(_lifetime(circuit.limit) * limits.CIRCUIT_RENEW)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_lifetime(circuit.limit) * limits.CIRCUIT_RENEW):
+                await circuit.wait_closed()
         connections = self._node.host.connections(circuit.peer)
         if circuit.closed or connections[:1] != [circuit] or not self._conversations.uses(circuit):
             return
