@@ -153,9 +153,19 @@ MAX_CONNECTIONS: Final = 300
 MAX_CONNECTIONS_PER_PEER: Final = 8
 LIVENESS_INTERVAL: Final = 5.0
 LIVENESS_TIMEOUT: Final = 5.0
-LIVENESS_BUSY_INTERVAL: Final = 2.0
-LIVENESS_BUSY_TIMEOUT: Final = 5.0
-"""The same for the paths of a conversation that goes on."""
+LIVENESS_BUSY_INTERVAL: Final = 1.25
+LIVENESS_BUSY_TIMEOUT: Final = 3.5
+"""The same for the paths of a conversation that goes on; the sum is below the five seconds in which a path that died
+must be left."""
+LIVENESS_BUSY_TIMEOUT_MIN: Final = 2.5
+"""However quick the path: a program may be busy, a disk slow, and lost packets are repeated after a second."""
+LIVENESS_MAX_PINGS: Final = 3
+"""Under way on one path at once."""
+LIVENESS_KEEP: Final = 10.0
+"""How long a silent path is kept if the peer answers on another: most that are silent for a while come back."""
+LIVENESS_PING_BYTES: Final = 800
+LIVENESS_SHARE: Final = 0.1
+"""What a ping costs both ways, and the part of a circuit's bytes that pings may use."""
 LIVENESS_STALL: Final = 2.0
 """A timer this late means that our own program stood still, not that the peer was silent."""
 WAKE_INTERVAL: Final = 1.0
@@ -250,7 +260,34 @@ SESSION_MAX_FEATURE: Final = 64
 SESSION_OPEN_TIMEOUT: Final = 8.0
 """From asking for a stream to the peer's welcome on it."""
 SESSION_ACK_TIMEOUT: Final = 8.0
-"""Without any sign that what was said arrived, the path is given up: one may answer pings and swallow all else."""
+"""Without any sign that what was said arrived, the only path is given up: one may answer pings and swallow all else.
+Where there is another path, `SESSION_SUSPECT_MAX` is the longest wait."""
+SESSION_SUSPECT_TRIPS: Final = 2
+SESSION_SUSPECT_MIN: Final = 0.7
+SESSION_SUSPECT_MAX: Final = 2.5
+"""A path is suspected when nothing was acknowledged for longer than usual, but no sooner than these two (round trips,
+and seconds) and no later than this."""
+SESSION_SUSPECT_WRONG: Final = 1.0
+"""A suspected path that answers within this was suspected wrongly, and is given twice the time until one was right."""
+SESSION_SUSPECT_FACTOR_MAX: Final = 4.0
+SESSION_RETURN_MIN: Final = 1.0
+SESSION_RETURN_MAX: Final = 16.0
+"""How long a path that was suspected must answer again before a worse one is left for it; doubled each time."""
+SESSION_FORGIVE: Final = 60.0
+"""After so long without a suspicion the earlier ones are forgotten."""
+SESSION_STAGGER: Final = 0.3
+"""Between beginning on one path and on the next, when it must be found out which of them work."""
+SESSION_RTT_HOLD: Final = 10.0
+SESSION_RTT_FACTOR: Final = 0.7
+SESSION_RTT_GAIN: Final = 0.02
+"""A path as good as the present one is preferred if its round trip is this much shorter (factor, and seconds), and not
+sooner than `SESSION_RTT_HOLD` after the last move."""
+FAREWELL_TIMEOUT: Final = 1.0
+"""For saying good-bye to everyone connected before connections are closed on purpose."""
+ANNOUNCE_DELAY: Final = 0.1
+"""Between the event of a message and recording that it was told."""
+ANNOUNCE_PAGE: Final = 500
+"""Messages read at once that were stored and perhaps never told."""
 SESSION_STORE_RETRY: Final = 2.0
 """Between attempts to store what a peer said; nothing is acknowledged meanwhile."""
 SESSION_MOVE_RETRY: Final = 5.0

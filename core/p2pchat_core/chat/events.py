@@ -123,12 +123,14 @@ class MessageEvent:
         text: as it came, not yet made safe for a terminal.
         message_id: hexadecimal, unique in our history.
         sent_at: Unix seconds; when it reached us, for peers whose protocol carries no time.
+        again: it came in an earlier run, which may have told it before it ended.
     """
 
     peer: str
     text: str
     message_id: str
     sent_at: float
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from p2pchat_core.errors import (
     OwnAddressError,
     P2PChatError,
     RelayUnreachableError,
+    StoreError,
 )
 from p2pchat_core.identity.keystore import load_or_create_identity
 from p2pchat_core.identity.peer_id import PeerId
@@ -47,7 +48,7 @@ from p2pchat_core.net.wake import watch_world
 from p2pchat_core.wire.chat import CHAT_PROTOCOL, ECHO_PROTOCOL
 from p2pchat_core.wire.circuit import HOP_PROTOCOL
 from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
-from p2pchat_core.wire.session import SESSION_PROTOCOL
+from p2pchat_core.wire.session import SESSION_PROTOCOL, Farewell
 
 if TYPE_CHECKING:
     from p2pchat_core.clock import Clock
@@ -124,6 +125,10 @@ class ChatService:
             await self.stop()
             raise
         self._hub.emit(ReadyEvent(self.peer_id))
+        try:
+            await self._conversations.announcer.tell_the_rest()
+        except StoreError as error:
+            self.report(error)
         for address in self.config.relays:
             try:
                 await self.add_relay(address)
@@ -167,7 +172,6 @@ class ChatService:
         node = self._make_node(identity, config=config, listener=self._events, clock=self._clock)
         self._node_ = node
         self._conversations_ = await Conversations.load(node, store, self._hub, self._clock)
-        node.liveness.busy = self._conversations_.uses
         self._redial_ = await Redial.load(node, store, self._clock, self._conversations_)
         node.handle(SESSION_PROTOCOL, self._serve_session, on_limited=True)
         node.handle(CHAT_PROTOCOL, self._serve_chat, on_limited=True)
@@ -225,6 +229,7 @@ class ChatService:
         who = self._peer(peer)
         self._redial.give_up(who)
         self._best(who)
+        await self._conversations.farewell(who, Farewell.HUNG_UP)
         await asyncio.gather(*(connection.close() for connection in self._node.host.connections(who)))
 
     async def _connect_peer(self, address: Multiaddr) -> ConnectResult:
@@ -313,6 +318,7 @@ class ChatService:
     def status(self) -> Status:
         """Return the whole node at a glance."""
         node = self._node
+        judged = self._conversations.judged()
         return Status(
             peer_id=self.peer_id,
             addresses=tuple(map(str, node.addresses())),
@@ -326,6 +332,7 @@ class ChatService:
                     connection.limited,
                     where(connection),
                     None if connection.rtt is None else connection.rtt * 1e3,
+                    *judged.get(connection, (None, "")),
                 )
                 for connection in node.host.connections()
                 if self._events.tells(connection)

@@ -8,7 +8,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from p2pchat_core.chat import session_table
+from p2pchat_core.chat import session_table, untold_table
 from p2pchat_core.chat.model import MessageState, StoredMessage
 from p2pchat_core.chat.store_file import open_or_replace
 from p2pchat_core.errors import StoreError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from p2pchat_core.chat.session_table import Beginning, Received
+    from p2pchat_core.chat.untold_table import Untold
     from p2pchat_core.wire.session import Message, Position
 
 __all__ = ["Store"]
@@ -134,6 +135,16 @@ class Store:
         """Store what is new, durably; ``None`` if `log` is not the speaker's any more."""
         return await self._run(session_table.receive, self._db, peer, log, messages, now, SESSION_MAX_AGE)
 
+    # --- what faces were told; see untold_table -------------------------------------------------------------------
+
+    async def untold(self, after: int, limit: int) -> list[Untold]:
+        """Return messages of peers that were stored and perhaps not told, from behind a position."""
+        return await self._run(untold_table.untold, self._db, after, limit)
+
+    async def mark_told(self, told: Sequence[tuple[str, str]]) -> None:
+        """Record that the events of these messages, each a peer and an id, were emitted."""
+        await self._run(untold_table.mark_told, self._db, told)
+
     async def close(self) -> None:
         """Finish what is under way and close the file. Never raises; calling it again does nothing."""
         if self._closed:
@@ -172,6 +183,8 @@ class Store:
                     "state": str(state),
                 },
             ).fetchone()
+            if not outgoing:
+                untold_table.note(self._db, peer, bytes.fromhex(message_id))
         return StoredMessage(message_id, peer, text, outgoing, sent_at, state, row[0])
 
     def _set_state(self, message_id: str, state: MessageState) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final
 
-from p2pchat_core.chat import session_table
+from p2pchat_core.chat import session_table, untold_table
 from p2pchat_core.errors import StoreError
 from p2pchat_core.limits import HISTORY_CHECK_SIZE
 
@@ -126,6 +126,7 @@ def prepare(path: Path, connection: sqlite3.Connection) -> None:
         raise StoreError(
             f"The message history {path} was written by a newer version of this program; update it."
         )
+    connection.execute(untold_table.SCHEMA)
     if version == 0:
         _migrate(connection, version)
         return

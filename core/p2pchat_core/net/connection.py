@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from p2pchat_core.errors import P2PChatError, StreamLimitError
 from p2pchat_core.limits import HANDLER_GRACE, MAX_STREAMS_PER_CONNECTION
 from p2pchat_core.net.negotiation import answer, select_one
+from p2pchat_core.net.round_trip import RoundTrip
 from p2pchat_core.net.tasks import TaskOwner
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Connection:
         peer: who is at the other end, proved by the handshake.
         route: how it travels.
         opened_at: monotonic seconds.
+        round_trip: the round trips measured so far, smoothed.
+        silent_since: monotonic seconds of the oldest ping that is overdue; ``None`` while pings are answered.
         rtt: the last measured round trip in seconds, if any.
         heard_at: monotonic seconds when something last proved that the peer is there.
     """
@@ -101,6 +104,8 @@ class Connection:
         self._streams = 0
         self._tasks = TaskOwner(f"connection to {peer.short()}")
         self._reason: str | None = None
+        self.round_trip = RoundTrip()
+        self.silent_since: float | None = None
 
     @property
     def remote_address(self) -> Multiaddr:
