@@ -117,6 +117,8 @@ IDENTIFY_MAX_PROTOCOLS: Final = 128
 IDENTIFY_MAX_PROTOCOL_NAME: Final = 256
 IDENTIFY_TIMEOUT: Final = 5.0
 IDENTIFY_PUSH_DEBOUNCE: Final = 0.2
+IDENTIFY_MAX_SEQUENCES: Final = 1000
+"""Peers of whose signed records the newest number is remembered after they have gone."""
 PING_SIZE: Final = 32
 PING_TIMEOUT: Final = 10.0
 PING_MAX_INBOUND: Final = 4
@@ -162,6 +164,12 @@ WAKE_INTERVAL: Final = 1.0
 WAKE_JUMP: Final = 3.0
 """Looking at the clocks and our own addresses this often; this much more or less time passed: we were stopped or
 asleep, or the clock was set, so every path is checked at once."""
+NETWORK_SETTLE: Final = 0.3
+"""Interfaces, addresses and routes change in bursts; they are looked at when this long nothing more came."""
+NETWORK_SETTLE_MAX: Final = 2.0
+NETLINK_READ: Final = 64 * KIB
+NETWORK_MAX_FACTS: Final = 4096
+"""Interfaces, addresses and routes remembered; a machine with more is treated as changing with each message."""
 CLOSE_TIMEOUT: Final = 1.0
 
 # --- WebRTC ----------------------------------------------------------------------------------------------------------
@@ -266,7 +274,29 @@ DIRECT_RETRY_MIN: Final = 20.0
 DIRECT_RETRY_MAX: Final = 300.0
 """Between attempts to make a direct connection while there is only a circuit; each may take `DIRECT_TIMEOUT`."""
 CIRCUIT_RENEW: Final = 0.75
-"""The part of its time after which a circuit is replaced by a fresh one."""
+"""The part of its time or bytes after which a circuit is replaced by a fresh one, by the side that opened it."""
+CIRCUIT_TAKE_OVER: Final = 0.85
+"""The same for the other side, if the first did not."""
+CIRCUIT_RESERVE: Final = 8 * KIB
+"""Bytes of a circuit kept for what is not messages: pings, acknowledgements, identify."""
+CIRCUIT_PATIENCE: Final = 2.0
+"""How long what does not fit into a circuit any more waits for another one."""
+CIRCUIT_RENEW_PAUSE: Final = 0.5
+"""Between two circuits to one peer: one whose limit is below what a handshake costs would be replaced for ever."""
+DIRECT_TAKE_OVER: Final = 25.0
+"""After an attempt of the side that opened the circuit was due and did not come, the other side makes one."""
+DIRECT_RENEW_MIN: Final = 5.0
+"""Between attempts to renew a direct connection that works, doubled up to `DIRECT_RETRY_MAX`."""
+DIRECT_RENEW_PROBE: Final = 2.0
+"""For a sign of life on a direct connection before it is asked to carry the signalling for its successor."""
+RTT_DECLINE_FACTOR: Final = 4.0
+RTT_DECLINE_MIN: Final = 0.3
+RTT_DECLINE_COUNT: Final = 3
+"""A direct path is renewed when so many round trips in a row were this much longer (factor, seconds) than its best."""
+UPKEEP_INTERVAL: Final = 5.0
+"""Looking at the paths of a peer at least this often."""
+SUCCESSION_LINGER: Final = 5.0
+"""How long a connection that has a successor stays open for what is under way on it."""
 CIRCUIT_TRUSTED_SECONDS: Final = 86_400
 """A limit above this is taken for milliseconds, which js relays announce."""
 REDIAL_GLARE: Final = 0.5

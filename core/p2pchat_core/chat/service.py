@@ -384,7 +384,8 @@ class ChatService:
 
     def _world_changed(self, _reason: str) -> None:
         self._node.look_around()
-        self._network_is_back()
+        if self._redial_ is not None:
+            self._redial_.world_changed()
 
     def _network_is_back(self) -> None:
         if self._redial_ is not None:
