@@ -29,6 +29,7 @@ from p2pchat_core.errors import (
     NotConnectedError,
     P2PChatError,
     StoreError,
+    StrangerLimitError,
     StreamLimitError,
     UnsupportedProtocolError,
 )
@@ -410,10 +411,18 @@ class Conversation:
             await self._store.add(
                 message_id, self._name, text, outgoing=False, sent_at=now, state=MessageState.RECEIVED
             )
+        except StrangerLimitError as error:
+            self._complain_of_stranger(error)
+            return
         except StoreError as error:
             # It cannot be kept, but it can still be read.
             self._hub.emit(ErrorEvent(error.code, str(error), self._name))
         self._hub.emit(MessageEvent(self._name, text, message_id, now))
+
+    def _complain_of_stranger(self, error: P2PChatError) -> None:
+        if error.code != self._complaint:
+            self._complaint = error.code
+            self._hub.emit(ErrorEvent(error.code, str(error), self._name))
 
     async def _slow_down(self, amount: int) -> None:
         delay = self._allowance.take(amount, self._clock.monotonic())

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pchat_core.chat.model import Contact
 
 __all__ = [
     "ConnectionEvent",
     "ConnectionState",
+    "ContactEvent",
     "ErrorEvent",
     "Event",
     "ListeningEvent",
@@ -105,6 +110,8 @@ class ConnectionEvent:
         remote_address: the peer's multiaddr, or for a direct path the remote candidate's `host:port` when known.
         limited: the path is a circuit with a byte or time limit.
         reason: one sentence, when closed.
+        limit_bytes: how much the circuit carries in each direction, ``None`` if as much as one likes.
+        limit_seconds: how long it may last, ``None`` if as long as one likes.
     """
 
     peer: str
@@ -113,6 +120,16 @@ class ConnectionEvent:
     remote_address: str
     limited: bool = False
     reason: str = ""
+    limit_bytes: int | None = None
+    limit_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactEvent:
+    """A contact changed, a stranger appeared, or one of them is known no more (`forgotten`)."""
+
+    contact: Contact
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +172,7 @@ Event = (
     | RelayEvent
     | StepEvent
     | ConnectionEvent
+    | ContactEvent
     | MessageEvent
     | SentEvent
     | ErrorEvent

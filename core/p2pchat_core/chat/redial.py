@@ -104,6 +104,15 @@ class Redial:
         self._given_up.add(peer)
         self._lost_at.pop(peer, None)
 
+    def addresses_of(self, peer: PeerId) -> tuple[str, ...]:
+        """Return where `peer` can be dialled, best first."""
+        return tuple(map(str, self._addresses.get(peer, ())))
+
+    def forget(self, peer: PeerId) -> None:
+        """Do not dial `peer` any more; where it was is not known."""
+        self.give_up(peer)
+        self._addresses.pop(peer, None)
+
     def connected(self, connection: Connection) -> None:
         """There is a new connection, whoever made it; a circuit that we opened is looked after."""
         self._given_up.discard(connection.peer)
