@@ -15,6 +15,7 @@
     │   ├── StreamResetError       either side gave it up
     │   └── StreamLimitError       a named limit refused it
     ├── ConnectionLostError    the connection below a stream is gone
+    ├── HandshakeError         somebody who called did not become a connection (carries its stage)
     ├── DialError              a peer could not be reached
     │   ├── RelayUnreachableError  the relay itself could not be reached
     │   ├── NoReservationError     the relay knows of no such peer
@@ -43,6 +44,7 @@ __all__ = [
     "ConfigError",
     "ConnectionLostError",
     "DialError",
+    "HandshakeError",
     "IceFailedError",
     "IdentityError",
     "LocalProtocolError",
@@ -139,6 +141,21 @@ class ConnectionLostError(P2PChatError):
     """The connection ended."""
 
     code = "connection_lost"
+
+
+class HandshakeError(P2PChatError):
+    """Somebody who called did not come to prove who it is.
+
+    Attributes:
+        stage: where it ended: ``tls``, ``http``, ``forwarded`` (a proxy's headers) or ``crowded`` (it had to make
+            room for others).
+    """
+
+    code = "handshake_failed"
+
+    def __init__(self, message: str, stage: str) -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class DialError(P2PChatError):
