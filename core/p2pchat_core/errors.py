@@ -52,6 +52,7 @@ __all__ = [
     "NotConnectedError",
     "OwnAddressError",
     "P2PChatError",
+    "PassphraseNeededError",
     "ProtocolError",
     "RelayError",
     "RelayUnreachableError",
@@ -63,6 +64,7 @@ __all__ = [
     "StreamLimitError",
     "StreamResetError",
     "UnsupportedProtocolError",
+    "WrongPassphraseError",
     "WrongPeerError",
 ]
 
@@ -95,6 +97,18 @@ class IdentityError(P2PChatError):
     """A key, a signature or the key file is damaged, of a foreign kind, or readable by others."""
 
     code = "bad_identity"
+
+
+class PassphraseNeededError(IdentityError):
+    """The key is kept under a passphrase, and none was given."""
+
+    code = "passphrase_needed"
+
+
+class WrongPassphraseError(IdentityError):
+    """The passphrase does not open the key, or the key was changed."""
+
+    code = "wrong_passphrase"
 
 
 class ProtocolError(P2PChatError):
