@@ -125,13 +125,14 @@ def length_prefix(data: bytes) -> None:
     assert read(cut(data)) == read(iter([data[1:]]))
 
 
-@target("Text or bytes that parse as an address mean the same when written and read again.", "multiaddr")
+@target("Text or bytes that parse as an address read the same when written and read again.", "multiaddr")
 def multiaddr(data: bytes) -> None:
     for parse in (lambda: Multiaddr.parse(texts(data)), lambda: Multiaddr.from_bytes(data)):
         with contextlib.suppress(AddressError):
             address = parse()
             assert Multiaddr.from_bytes(address.to_bytes()) == address
-            assert not len(address) or Multiaddr.parse(str(address)) == address
+            # Not the bytes: of a path in HTTP there are two binary forms and one text.
+            assert not len(address) or str(Multiaddr.parse(str(address))) == str(address)
             assert str(address).isprintable()
 
 
