@@ -87,7 +87,9 @@ def test_two_builds_are_equal(wheel: Path, tmp_path: Path) -> None:
 
 def test_the_lock_names_a_hash_for_everything() -> None:
     for lock in ROOT.glob("requirements*.lock"):
-        pinned = [line for line in lock.read_text().splitlines() if line and not line.startswith((" ", "#", "-"))]
+        pinned = [
+            line for line in lock.read_text().splitlines() if line and not line.startswith((" ", "#", "-"))
+        ]
         assert pinned
         text = lock.read_text()
         for line in pinned:
