@@ -10,7 +10,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GO := tests/interop/go
 PY := tests/interop/py
 
-.PHONY: run relay test check interop netlab packages fuzz screenshots lock clean
+.PHONY: run relay test check interop netlab attack packages fuzz screenshots lock clean
 
 run: $(VENV)/.run ## set up, then open the chat
 	@$(BIN)/p2pchat $(ARGS)
@@ -32,6 +32,9 @@ interop: $(VENV)/.dev $(JS)/node_modules/.ready $(GO)/peer $(PY)/.venv/.ready | 
 
 netlab: $(VENV)/.dev $(JS)/node_modules/.ready ## tests behind NATs and on bad lines, where network namespaces are allowed
 	$(BIN)/python -m tests.netlab $(ARGS)
+
+attack: $(VENV)/.dev ## what strangers may try, while two friends talk
+	$(BIN)/python -m pytest -m attack tests/attack --numprocesses auto --maxprocesses 4 $(ARGS)
 
 packages: $(VENV)/.dev ## install the wheel and what is locked for it into every Python there is
 	$(BIN)/python -m pytest -m interop tests/packaging $(ARGS)
