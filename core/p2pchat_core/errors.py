@@ -30,7 +30,7 @@
     └── StoreError             the history could not be read or written
 
 Messages are sentences a user can read: what happened and, where there is something to do, what to do. ``code``
-is the stable word that programs read (DESIGN section 7).
+is the stable word that programs read (docs/headless.md).
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def ask(argv: list[str], cwd: Any, questions: list[Question]) -> list[Answer | N
 def only_we_accept(kind: str, text: str, found: Answer) -> bool:
     """Whether js is known to refuse such an input although it may be used."""
     if kind == "key":
-        # js cannot read some ECDSA points; PROTOCOL says nothing of them, OpenSSL takes them.
+        # js cannot read the usual form of these (docs/wire.md section 2).
         return decode_uvarint(bytes.fromhex(text)[1:])[0] == 3
     if kind.startswith("peer-"):
         # js looks at once whether the key inside a peer id is a key; here that is seen when the peer proves it.
@@ -173,7 +173,9 @@ def test_the_package_multiaddr_means_the_same() -> None:
         found = ours(kind, text)
         if found is None or any(name in found["text"] for name in others):
             continue
-        if "/ipfs/" in text or "/p2p/b" in text or "/p2p/k" in text:  # an old name; a CID, which it puts in whole
+        if (
+            "/ipfs/" in text or "/p2p/b" in text or "/p2p/k" in text
+        ):  # an old name; a CID, which it puts in whole
             continue
         if answer is None and not found["text"].isascii():
             continue  # it looks names up in the tables of IDNA, we leave that to who resolves them

@@ -1,4 +1,4 @@
-"""Noise XX as libp2p uses it: who is there, and encryption from then on (PROTOCOL section 5).
+"""Noise XX as libp2p uses it: who is there, and encryption from then on (docs/wire.md section 5).
 
 `NoiseHandshake` exchanges three messages, each a two-byte length and a body::
 
