@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import pytest
 from p2pchat_core.errors import ConfigError, WrongPassphraseError
 from p2pchat_core.identity import sealed_key
 from p2pchat_core.identity.keystore import load_identity, load_or_create_identity
-from p2pchat_tui import key_command, passphrase
+from p2pchat_tui import cli, key_command, passphrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,3 +180,71 @@ def test_a_running_chat_keeps_its_key(tmp_path: Path, capsys: pytest.CaptureFixt
     assert key_command.run("passphrase", tmp_path, None, descriptor=None, no_passphrase=True) == 1
     assert "Another p2pchat is running" in capsys.readouterr().err
     held.close()
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = load_or_create_identity(tmp_path / "identity.key")
+    assert cli.main(["key", "show", "--data-dir", str(tmp_path)]) == 0
+    assert str(key.peer_id) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["export"], "Say which file to export to."),
+        (["import"], "Say which file to import from."),
+        (["show", "x.key"], "'key show' takes no file."),
+        (["burn"], "invalid choice"),
+        ([], "required"),
+        (["show", "--profile", "../up"], "no name for a profile"),
+    ],
+)
+def test_slips_on_the_command_line(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["key", *words])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("p2pchat: ")
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_headless_with_a_passphrase(tmp_path: Path) -> None:
+    """The whole program: sealed at the first start, opened at the second, refused with another passphrase."""
+    command = [
+        sys.executable,
+        "-m",
+        "p2pchat_tui",
+        "headless",
+        "--data-dir",
+        str(tmp_path / "d"),
+        "--passphrase-fd",
+    ]
+
+    def start(passphrase: bytes) -> subprocess.CompletedProcess[str]:
+        descriptor = pipe(passphrase)
+        try:
+            return subprocess.run(
+                [*command, str(descriptor)],
+                input='{"cmd": "quit", "id": 1}\n',
+                capture_output=True,
+                text=True,
+                pass_fds=[descriptor],
+                check=False,
+            )
+        finally:
+            os.close(descriptor)
+
+    first, second, third = start(b"secret\n"), start(b"secret\n"), start(b"Secret\n")
+    assert (
+        json.loads(first.stdout.splitlines()[0])["peer_id"]
+        == json.loads(second.stdout.splitlines()[0])["peer_id"]
+    )
+    assert (third.returncode, third.stdout) == (1, "")
+    assert third.stderr == "p2pchat: The passphrase of the key is wrong.\n"
+    assert b"SEALED" in (tmp_path / "d" / "identity.key").read_bytes()

@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from p2pchat_core.chat.data_dir import DataDir
 from p2pchat_core.errors import ConfigError, IdentityError, P2PChatError
 from p2pchat_core.identity.keystore import identity_is_sealed, load_identity, write_identity
+from p2pchat_tui.options import data_dir_of
 from p2pchat_tui.passphrase import ask, ask_new, read_descriptor
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from p2pchat_core.identity.keys import PrivateKey
 
-__all__ = ["ACTIONS", "run"]
+__all__ = ["ACTIONS", "main", "run"]
 
 ACTIONS = ("show", "passphrase", "export", "import")
+_WITH_FILE = ("export", "import")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``p2pchat key`` with the arguments behind it and return the exit code."""
+    parser = _parser()
+    found = parser.parse_args(argv)
+    if (found.file is not None) != (found.action in _WITH_FILE):
+        parser.error(
+            f"Say which file to {found.action} {'to' if found.action == 'export' else 'from'}."
+            if found.action in _WITH_FILE
+            else f"'key {found.action}' takes no file."
+        )
+    folder = data_dir_of(parser, found.data_dir, found.profile)
+    return run(
+        found.action,
+        folder,
+        found.file,
+        descriptor=found.passphrase_fd,
+        no_passphrase=found.no_passphrase,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"p2pchat: {message[:1].upper()}{message[1:].removesuffix('.')}.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="p2pchat key",
+        description="Show who you are; give your key another passphrase; write it to a file; take it from one.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("file", nargs="?", type=Path, help="where to export to, or what to import")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR")
+    parser.add_argument("--profile", metavar="NAME")
+    parser.add_argument(
+        "--passphrase-fd",
+        type=int,
+        metavar="N",
+        help="read passphrases from this open descriptor, one a line: first the one that opens the key, if it has "
+        "one, then the new one",
+    )
+    parser.add_argument("--no-passphrase", action="store_true", help="write the key without a passphrase")
+    return parser
 
 
 def run(
