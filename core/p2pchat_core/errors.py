@@ -31,7 +31,7 @@
     └── StoreError             the history could not be read or written
 
 Messages are sentences a user can read: what happened and, where there is something to do, what to do. ``code``
-is the stable word that programs read (DESIGN section 7).
+is the stable word that programs read (docs/headless.md).
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ __all__ = [
     "NotConnectedError",
     "OwnAddressError",
     "P2PChatError",
+    "PassphraseNeededError",
     "ProtocolError",
     "RelayError",
     "RelayUnreachableError",
@@ -65,6 +66,7 @@ __all__ = [
     "StreamLimitError",
     "StreamResetError",
     "UnsupportedProtocolError",
+    "WrongPassphraseError",
     "WrongPeerError",
 ]
 
@@ -97,6 +99,18 @@ class IdentityError(P2PChatError):
     """A key, a signature or the key file is damaged, of a foreign kind, or readable by others."""
 
     code = "bad_identity"
+
+
+class PassphraseNeededError(IdentityError):
+    """The key is kept under a passphrase, and none was given."""
+
+    code = "passphrase_needed"
+
+
+class WrongPassphraseError(IdentityError):
+    """The passphrase does not open the key, or the key was changed."""
+
+    code = "wrong_passphrase"
 
 
 class ProtocolError(P2PChatError):

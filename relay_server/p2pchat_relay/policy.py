@@ -164,7 +164,7 @@ class RelayPolicy:
         return slot is not None and now < slot.expires
 
     def release(self, peer: PeerId) -> None:
-        """The peer's last connection has ended, and its reservation with it (PROTOCOL section 8.2)."""
+        """The peer's last connection has ended, and its reservation with it (docs/wire.md section 8.2)."""
         if peer in self._slots:
             self._drop(peer)
 
@@ -189,7 +189,7 @@ class RelayPolicy:
     # --- circuits -------------------------------------------------------------------------------------------
 
     def connect(self, source: PeerId, remote_ip: str, target: PeerId, now: float) -> Verdict:
-        """Ask for a circuit; in go's order (PROTOCOL section 8.3).
+        """Ask for a circuit; in go's order (docs/wire.md section 8.3).
 
         Returns:
             OK: the circuit is counted from now on, and `disconnect` must follow exactly once. Otherwise why

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from p2pchat_core.chat.events import PathKind, RelayState
+    from p2pchat_core.identity.keys import PrivateKey
 
 __all__ = [
     "ConnectResult",
@@ -34,6 +35,7 @@ class ServiceConfig:
         turn: `turn:user:password@host:port` URLs.
         name: what the user calls themselves; shown locally only.
         contacts_only: refuse what peers say that the user has never connected to.
+        identity: used instead of the key in `data_dir`, for one that had to be opened with a passphrase.
         relay_stun: ask the relays themselves for our public address (they answer STUN at their port).
     """
 
@@ -44,6 +46,7 @@ class ServiceConfig:
     name: str = ""
     contacts_only: bool = False
     relay_stun: bool = True
+    identity: PrivateKey | None = field(default=None, repr=False)
 
 
 class MessageState(enum.StrEnum):

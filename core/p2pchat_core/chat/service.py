@@ -154,7 +154,9 @@ class ChatService:
 
     async def _open(self, ice: IceConfig) -> None:
         self._data_dir = data_dir = await asyncio.to_thread(DataDir.open, self.config.data_dir)
-        identity = await asyncio.to_thread(load_or_create_identity, data_dir.identity)
+        identity = self.config.identity
+        if identity is None:
+            identity = await asyncio.to_thread(load_or_create_identity, data_dir.identity)
         self._store_ = store = await Store.open(data_dir.history)
         if store.set_aside is not None:
             self._hub.emit(

@@ -1,4 +1,4 @@
-"""WebSockets as byte streams: dialling and listening (PROTOCOL section 4).
+"""WebSockets as byte streams: dialling and listening (docs/wire.md section 4).
 
 Message boundaries mean nothing: what one peer writes at once may arrive as many messages, some of them empty.
 """
