@@ -15,6 +15,7 @@
     │   ├── StreamResetError       either side gave it up
     │   └── StreamLimitError       a named limit refused it
     ├── ConnectionLostError    the connection below a stream is gone
+    ├── HandshakeError         somebody who called did not become a connection (carries its stage)
     ├── DialError              a peer could not be reached
     │   ├── RelayUnreachableError  the relay itself could not be reached
     │   ├── NoReservationError     the relay knows of no such peer
@@ -33,7 +34,7 @@
         └── StrangerLimitError     a stranger has said as much as is kept
 
 Messages are sentences a user can read: what happened and, where there is something to do, what to do. ``code``
-is the stable word that programs read (DESIGN section 7).
+is the stable word that programs read (docs/headless.md).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ __all__ = [
     "ConfigError",
     "ConnectionLostError",
     "DialError",
+    "HandshakeError",
     "IceFailedError",
     "IdentityError",
     "LocalProtocolError",
@@ -56,6 +58,7 @@ __all__ = [
     "NotConnectedError",
     "OwnAddressError",
     "P2PChatError",
+    "PassphraseNeededError",
     "ProtocolError",
     "RelayError",
     "RelayUnreachableError",
@@ -69,6 +72,7 @@ __all__ = [
     "StreamResetError",
     "UnknownContactError",
     "UnsupportedProtocolError",
+    "WrongPassphraseError",
     "WrongPeerError",
 ]
 
@@ -101,6 +105,18 @@ class IdentityError(P2PChatError):
     """A key, a signature or the key file is damaged, of a foreign kind, or readable by others."""
 
     code = "bad_identity"
+
+
+class PassphraseNeededError(IdentityError):
+    """The key is kept under a passphrase, and none was given."""
+
+    code = "passphrase_needed"
+
+
+class WrongPassphraseError(IdentityError):
+    """The passphrase does not open the key, or the key was changed."""
+
+    code = "wrong_passphrase"
 
 
 class ProtocolError(P2PChatError):
@@ -145,6 +161,21 @@ class ConnectionLostError(P2PChatError):
     """The connection ended."""
 
     code = "connection_lost"
+
+
+class HandshakeError(P2PChatError):
+    """Somebody who called did not come to prove who it is.
+
+    Attributes:
+        stage: where it ended: ``tls``, ``http``, ``forwarded`` (a proxy's headers) or ``crowded`` (it had to make
+            room for others).
+    """
+
+    code = "handshake_failed"
+
+    def __init__(self, message: str, stage: str) -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class DialError(P2PChatError):

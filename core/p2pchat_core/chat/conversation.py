@@ -3,7 +3,7 @@
 Between two p2pchat peers a session carries it (`chat/speaking.py`, `chat/listening.py`). All others are talked with
 over ``/libp2p/examples/chat/1.0.0``, which is what the rest of this module is about.
 
-That protocol (PROTOCOL section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
+That protocol (docs/wire.md section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
 then speak on it. So every chat stream is read, and we write on the newest: the last the peer opened, or our own if that
 is newer. A stream is never half-closed by us, because the browser page does not survive that, and after a loss the page
 can only be repaired by a stream that we open; so we do, even with nothing to say.
@@ -306,7 +306,7 @@ class Conversation:
         for connection in connections:
             if not connection.limited:
                 return connection, False
-        # js resets chat streams on limited circuits (PROTOCOL section 8.7); ours takes them.
+        # js resets chat streams on limited circuits (docs/wire.md section 8.7); ours takes them.
         info = await self._identified(connections[0])
         if info is not None and info.agent.startswith(_OUR_AGENT):
             return connections[0], True

@@ -1,6 +1,6 @@
 """What the chat service tells a user interface: typed facts, in the order they happened.
 
-The names are those of the JSON lines (DESIGN section 7); a screen and a script hear the same.
+The names are those of the JSON lines (docs/headless.md); a screen and a script hear the same.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class StepEvent:
 
     Attributes:
         peer: base58 PeerId the connection is to (for step 1: the relay's).
-        step: 1 to 8 as numbered in DESIGN section 1.
+        step: 1 to 8 as numbered in docs/architecture.md.
         name: the step in a few words.
         ms: milliseconds this step took.
         detail: one line more, such as the failure or the candidate pair.

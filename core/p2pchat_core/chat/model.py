@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from p2pchat_core.chat.events import PathKind, RelayState
+    from p2pchat_core.identity.keys import PrivateKey
 
 __all__ = [
     "ConnectResult",
@@ -39,6 +40,7 @@ class ServiceConfig:
         turn: `turn:user:password@host:port` URLs.
         name: what the user calls themselves.
         contacts_only: refuse what peers say that the user has never connected to.
+        identity: used instead of the key in `data_dir`, for one that had to be opened with a passphrase.
         relay_stun: ask the relays themselves for our public address (they answer STUN at their port).
         ephemeral: write nothing but the identity; what is said is forgotten when the program ends.
         retention_days: messages older than this are deleted, unless the contact has its own rule; ``None`` keeps them.
@@ -55,6 +57,7 @@ class ServiceConfig:
     ephemeral: bool = False
     retention_days: int | None = None
     share_name: bool = True
+    identity: PrivateKey | None = field(default=None, repr=False)
 
 
 class MessageState(enum.StrEnum):

@@ -97,7 +97,9 @@ class Running:
         config, hub, clock, closing = self._config, self._hub, self._clock, self._parts
         data_dir = await asyncio.to_thread(DataDir.open, config.data_dir)
         closing.callback(data_dir.close)
-        identity = await asyncio.to_thread(load_or_create_identity, data_dir.identity)
+        identity = config.identity
+        if identity is None:
+            identity = await asyncio.to_thread(load_or_create_identity, data_dir.identity)
         self.store = store = await Store.open(data_dir.history, ephemeral=config.ephemeral)
         closing.push_async_callback(store.close)
         if store.set_aside is not None:

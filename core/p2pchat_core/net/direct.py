@@ -36,7 +36,7 @@ _TRANSPORT = "p2pchat_core.net.webrtc.transport"
 
 
 class DirectUpgrade:
-    """WebRTC private to private (PROTOCOL section 9) on the connections of one host."""
+    """WebRTC private to private (docs/wire.md section 9) on the connections of one host."""
 
     def __init__(
         self, host: Host, ice: Callable[[Connection], IceConfig], observer: StepObserver | None
