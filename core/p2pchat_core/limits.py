@@ -341,6 +341,32 @@ RELAY_CONNECT_TIMEOUT: Final = 15.0
 EVENT_SUBSCRIBERS: Final = 16
 EVENT_ROOM_TIMEOUT: Final = 2.0
 """How long what a peer says waits for a listener that is far behind; longer, and the stream itself would be reset."""
+STRANGERS_MAX: Final = 200
+"""Peers waiting to be accepted; others that we do not know are turned away meanwhile."""
+STRANGER_MAX_MESSAGES: Final = 100
+STRANGER_MAX_BYTES: Final = 128 * KIB
+"""What is kept of one stranger until the user decides; one batch that was read at once may go beyond."""
+CONTACT_MAX_NAME: Final = 64
+CONTACT_MAX_NOTES: Final = 4000
+"""Characters of what the user calls a contact, and writes about them."""
+PROFILE_MAX_NAME: Final = 256
+"""UTF-8 bytes of the name that a peer gives itself."""
+PROFILE_TIMEOUT: Final = 8.0
+PROFILE_MAX_PER_CONNECTION: Final = 16
+"""Names that a peer may give itself on one connection; later ones are ignored."""
+PROFILE_MAX_UNKNOWN: Final = 200
+"""Names remembered of peers that have said nothing yet."""
+PHRASE_COST: Final = 2**15
+"""scrypt's N (with r = 8): 32 MiB and about 0.1 s for the half of one identity."""
+SEARCH_MAX_TEXT: Final = 256
+"""Characters of a search that are looked at."""
+SEARCH_MAX_WORD: Final = 64
+"""Characters of one word that are indexed and compared."""
+SEARCH_MAX_HITS: Final = 500
+SEARCH_EXCERPT: Final = 160
+SEARCH_MAX_SPANS: Final = 32
+RETENTION_INTERVAL: Final = 3600.0
+RETENTION_MAX_DAYS: Final = 36_500
 HISTORY_CHECK_SIZE: Final = 32 * MIB
 """A history up to this size is checked as a whole when it is opened (about 0.1 s)."""
 

@@ -92,7 +92,7 @@ async def test_a_contact_that_is_lost_is_dialled_although_nothing_waits(
     connections = await meet(alice, bob)
     peer = PeerId.parse(bob.peer_id)
     alice._redial.learn(peer, addresses_of(bob.peer_id))
-    await alice._conversations.befriend(peer)
+    await alice._people.befriend(peer)
     Dials(monkeypatch, alice, bob, failures=1)
     at_bob = bob.subscribe()
     await drop(*connections)
@@ -108,7 +108,7 @@ async def test_others_are_left_alone(
     if why != "no address":
         alice._redial.learn(peer, addresses_of(bob.peer_id))
     if why != "a stranger":
-        await alice._conversations.befriend(peer)
+        await alice._people.befriend(peer)
     dials = Dials(monkeypatch, alice, bob, failures=0)
     if why == "disconnected by the user":
         await alice.disconnect(bob.peer_id)
@@ -130,7 +130,7 @@ async def test_hope_ends_the_wait(
     at_bob = bob.subscribe()
     await alice.send(bob.peer_id, "hello")
     await eventually_true(lambda: len(dials.asked) == 1)
-    alice._network_is_back()
+    alice._running._network_is_back()
     await heard(at_bob, MessageEvent)
 
 
@@ -264,7 +264,7 @@ async def test_a_direct_connection_is_renewed_over_itself_without_a_relay(
     for speaker, hearer, events in ((bob, alice, at_alice), (alice, bob, at_bob)):
         monkeypatch.setattr(speaker._redial._upkeep, "_were", frozenset({"192.0.2.1"}))
         monkeypatch.setattr(speaker._redial._upkeep, "_here", lambda: frozenset({"192.0.2.2"}))
-        speaker._world_changed("for the test")
+        speaker._running._world_changed("for the test")
         await eventually_true(lambda old=first: old.closed)  # type: ignore[misc]
         (first,) = host_of(bob).connections(peer)
         assert first.direct

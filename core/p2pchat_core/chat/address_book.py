@@ -80,6 +80,11 @@ class AddressBook:
         """Return where `peer` can be dialled, best first."""
         return list(self._known.get(peer, ()))
 
+    def forget(self, peer: PeerId) -> None:
+        """Do not know any more where `peer` is; what is on the disk is the contact's."""
+        self._known.pop(peer, None)
+        self._hints.pop(peer, None)
+
     def learn(self, peer: PeerId, addresses: Sequence[Multiaddr], source: Source) -> None:
         """Take what leads to `peer` through a relay."""
         before, hints = self._known.get(peer, []), self._hints.get(peer, set())

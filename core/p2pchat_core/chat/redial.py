@@ -97,6 +97,15 @@ class Redial:
         self._given_up.add(peer)
         self._lost_at.pop(peer, None)
 
+    def addresses_of(self, peer: PeerId) -> tuple[str, ...]:
+        """Return where `peer` can be dialled, best first."""
+        return tuple(map(str, self._addresses.of(peer)))
+
+    def forget(self, peer: PeerId) -> None:
+        """Do not dial `peer` any more; where it was is not known."""
+        self.give_up(peer)
+        self._addresses.forget(peer)
+
     def connected(self, connection: Connection) -> None:
         """There is a new connection, whoever made it."""
         self._given_up.discard(connection.peer)

@@ -163,6 +163,11 @@ class Connection:
         """Whether it has ended."""
         return self._muxer.closed
 
+    @property
+    def buffered(self) -> int:
+        """Bytes that are held for it in either direction: received and not read, and to be sent."""
+        return self._muxer.buffered
+
     def start(self) -> None:
         """Begin to serve what the peer opens."""
         self._muxer.start()

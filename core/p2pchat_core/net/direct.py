@@ -37,7 +37,7 @@ _TRANSPORT = "p2pchat_core.net.webrtc.transport"
 
 
 class DirectUpgrade:
-    """WebRTC private to private (PROTOCOL section 9) on the connections of one host.
+    """WebRTC private to private (docs/wire.md section 9) on the connections of one host.
 
     The signalling may travel over any connection to the peer, also over a direct one, which is renewed that way.
     `on_asked` holds callbacks that are told when a peer has offered a direct connection.

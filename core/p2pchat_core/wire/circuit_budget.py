@@ -1,7 +1,7 @@
 """What is left of a circuit whose relay set a limit, and when to have another one ready.
 
-js counts both directions together, go and p2pchat-relay each for itself (PROTOCOL section 8.5), and a circuit does not
-say which. So both are counted together here: a circuit may have more left than this says, never less.
+js counts both directions together, go and p2pchat-relay each for itself (docs/wire.md section 8.5), and a circuit does
+not say which. So both are counted together here: a circuit may have more left than this says, never less.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Identify and identify push: what each peer says about itself (PROTOCOL sections 7.1 to 7.5).
+"""Identify and identify push: what each peer says about itself (docs/wire.md sections 7.1 to 7.5).
 
 The responder (or the pusher) writes one message and ends its side at once; without that end js waits five
 seconds and go fails. go splits a long message in two, so a reader merges parts until the end.

@@ -1,7 +1,7 @@
 """When to dial a relay, when to reserve on it, when to renew, and how long to wait after trouble.
 
 No I/O and no clock: one task asks `ReservationKeeper.next_action`, does it, and reports what came of it. A
-reservation lives only as long as the connection to the relay (PROTOCOL section 8.2), so losing the connection
+reservation lives only as long as the connection to the relay (docs/wire.md section 8.2), so losing the connection
 means reserving again.
 """
 
