@@ -23,7 +23,7 @@ class FakePath:
         self.route = Route(kind, Direction.OUTBOUND, ADDRESS, limit)
         self.limited = limited
         self.relayed = kind is Kind.CIRCUIT
-        self.closed = False
+        self.closed = self.superseded = False
         self.opened_at = 0.0
         self.heard_at = 0.0
         self.silent_since: float | None = None

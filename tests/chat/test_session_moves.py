@@ -12,6 +12,7 @@ from p2pchat_core.chat.events import MessageEvent, SentEvent
 from p2pchat_core.chat.paths import PathState
 from p2pchat_core.errors import NotConnectedError
 from p2pchat_core.identity.peer_id import PeerId
+from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.wire import session as wire
 from p2pchat_core.wire.session import SESSION_PROTOCOL, Farewell
 from tests.chat.services import drop, heard, host_of, meet, running_service
@@ -333,8 +334,9 @@ async def test_who_hung_up_is_dialled_only_if_there_is_something_to_say(
 ) -> None:
     await meet(alice, bob)
     peer = PeerId.parse(alice.peer_id)
-    await bob._conversations.befriend(peer)
-    bob._redial._addresses[peer] = []
+    await bob.accept(alice.peer_id)
+    nowhere = f"/ip4/127.0.0.1/tcp/1/ws{bob._node.peer.as_multiaddr()}/p2p-circuit/webrtc/p2p/{alice.peer_id}"
+    bob._redial.learn(peer, [Multiaddr.parse(nowhere)])
     await alice.disconnect(bob.peer_id)
     assert await until_parted(bob, alice)
     bob._redial.lost(peer)

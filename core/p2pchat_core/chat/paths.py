@@ -162,8 +162,8 @@ class Paths:
     def _beats(self, one: Connection, current: Connection, now: float) -> bool:
         if rank(one) is not rank(current):
             return rank(one) < rank(current)
-        if _superseded(current) is not _superseded(one):
-            return _superseded(current)
+        if current.superseded is not one.superseded:
+            return current.superseded
         mine, theirs = one.round_trip.smoothed, current.round_trip.smoothed
         if mine is None or theirs is None or now - self._moved_at < limits.SESSION_RTT_HOLD:
             return False
@@ -195,13 +195,8 @@ class Paths:
         return f"Used: {name}, the best there is."
 
 
-def _superseded(connection: Connection) -> bool:
-    """Whether a connection of the same kind has taken the place of this one."""
-    return bool(getattr(connection, "superseded", False))
-
-
 def _merit(connection: Connection) -> tuple[Rank, bool, float, float]:
     trip = connection.round_trip.smoothed
     # To a tenth of a second: what differs by less is as good, and then the newer one is taken.
     coarse = float("inf") if trip is None else round(trip, 1)
-    return rank(connection), _superseded(connection), coarse, -connection.opened_at
+    return rank(connection), connection.superseded, coarse, -connection.opened_at

@@ -1,6 +1,6 @@
 """Talking over ``/libp2p/examples/chat/1.0.0`` with whoever knows no sessions, such as the browser page.
 
-That protocol (PROTOCOL section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
+That protocol (docs/wire.md section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
 then speak on it. So every chat stream is read, and we write on the newest: the last the peer opened, or our own if that
 is newer. A stream is never half-closed by us, because the browser page does not survive that, and after a loss the page
 can only be repaired by a stream that we open; so we do, even with nothing to say.
@@ -22,6 +22,7 @@ from p2pchat_core.errors import (
     NotConnectedError,
     P2PChatError,
     StoreError,
+    StrangerLimitError,
     StreamLimitError,
 )
 from p2pchat_core.wire.chat import CHAT_PROTOCOL, ChatDecoder, encode_message
@@ -98,6 +99,7 @@ class RawTalk:
         self._on_hope = on_hope
         self._on_broken = on_broken
         self._unrecorded: set[str] = set()  # handed over, but the store could not be told
+        self._overheard = False  # more of a stranger than is kept
         self._closed = False
 
     async def serve(self, stream: Stream) -> None:
@@ -184,7 +186,7 @@ class RawTalk:
         for connection in sorted(connections, key=lambda one: one.silent_since is not None):
             if not connection.limited:
                 return connection, False
-        # js resets chat streams on limited circuits (PROTOCOL section 8.7); ours takes them.
+        # js resets chat streams on limited circuits (docs/wire.md section 8.7); ours takes them.
         info = await self._identified(connections[0])
         if info is not None and info.agent.startswith(_OUR_AGENT):
             return connections[0], True
@@ -258,6 +260,11 @@ class RawTalk:
             await self._store.add(
                 message_id, self._name, text, outgoing=False, sent_at=now, state=MessageState.RECEIVED
             )
+        except StrangerLimitError as error:
+            if not self._overheard:  # told once until they are accepted
+                self._overheard = True
+                self._hub.emit(ErrorEvent(error.code, str(error), self._name))
+            return
         except StoreError as error:
             # It cannot be kept, but it can still be read.
             self._hub.emit(ErrorEvent(error.code, str(error), self._name))

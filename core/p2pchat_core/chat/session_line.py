@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from p2pchat_core import limits
 from p2pchat_core.errors import (
@@ -34,6 +34,9 @@ __all__ = ["Line", "LineOpener"]
 
 logger = logging.getLogger(__name__)
 
+_OVERHEAD: Final = 96
+"""Bytes that a message costs on a circuit besides its text: its number, id and time, yamux and Noise."""
+
 
 class Line:
     """One stream we speak on, welcomed by the listener.
@@ -61,6 +64,22 @@ class Line:
         """Say the next messages; `flush` writes them."""
         self.machine.say(messages, now)
         self._said.append((messages[-1].sequence, now))
+
+    def affordable(self, messages: list[Message], now: float) -> list[Message]:
+        """Return as many of `messages`, the first ones, as a circuit with a limit should carry now."""
+        budget = self.connection.budget
+        if budget is None:
+            return messages
+        under_way = size = self.machine.outstanding_bytes
+        fit = []
+        for message in messages:
+            size += len((message.text or "").encode()) + _OVERHEAD
+            if not budget.affords(size):
+                break
+            fit.append(message)
+        if fit or under_way:  # the rest is looked at again when these are acknowledged
+            return fit
+        return messages[:1] if budget.must_take(size, now) else []
 
     async def say_farewell(self, reason: Farewell) -> None:
         """Say good-bye and wait until the listener has heard it; at once if it does not know how.

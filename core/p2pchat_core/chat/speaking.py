@@ -121,6 +121,10 @@ class Speaking:
                 return
             if line is not self._line:  # lost or moved meanwhile
                 continue
+            messages = line.affordable(messages, self._clock.monotonic())
+            if not messages:  # another circuit is asked for; if it does not come, these go on the present one
+                asyncio.get_running_loop().call_later(limits.CIRCUIT_PATIENCE, self._on_progress, 0)
+                return
             for message in messages:
                 if message.sequence > self._sent_up_to:
                     self._sent_up_to = message.sequence

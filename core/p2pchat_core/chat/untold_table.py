@@ -8,13 +8,15 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-__all__ = ["SCHEMA", "Untold", "mark_told", "note", "untold"]
+__all__ = ["SCHEMA", "Untold", "forget_deleted", "mark_told", "note", "untold"]
 
-SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS untold (peer TEXT NOT NULL, message_id BLOB NOT NULL,"
-    " PRIMARY KEY (peer, message_id)) WITHOUT ROWID"
-)
-"""Not part of the numbered schema: programs that do not know it are not disturbed by it."""
+SCHEMA: Final = """
+CREATE TABLE untold (
+    peer        TEXT NOT NULL,
+    message_id  BLOB NOT NULL,
+    PRIMARY KEY (peer, message_id)
+) WITHOUT ROWID;
+"""
 
 
 class Untold(NamedTuple):
@@ -44,6 +46,14 @@ def untold(db: sqlite3.Connection, after: int, limit: int) -> list[Untold]:
         Untold(position, peer, message_id.hex(), text, sent_at)
         for position, peer, message_id, text, sent_at in rows
     ]
+
+
+def forget_deleted(db: sqlite3.Connection) -> None:
+    """Remove the notes of messages that are not there any more, within the transaction that deletes them."""
+    db.execute(
+        "DELETE FROM untold WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.peer = untold.peer"
+        " AND m.outgoing = 0 AND m.message_id = untold.message_id)"
+    )
 
 
 def mark_told(db: sqlite3.Connection, told: Sequence[tuple[str, str]]) -> None:
