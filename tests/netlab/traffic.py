@@ -217,6 +217,10 @@ class Traffic:
 
     def _take(self, side: int, event: dict[str, Any]) -> None:
         now = time.monotonic()
+        if event.get("again"):  # told by the run before this one, too, or not: both are allowed
+            told = {number for number, _ in self._lines[1 - side].got}
+            if all(int(match[1]) in told for match in _MARK.finditer(event["text"])):
+                return
         text = self._pending[side] + event["text"]
         end = 0
         for match in _MARK.finditer(text):
