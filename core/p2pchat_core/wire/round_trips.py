@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from p2pchat_core.limits import SCTP_RTO_INITIAL, SCTP_RTO_MAX, SCTP_RTO_MIN, SCTP_RTT_MEMORY
 
-__all__ = ["RoundTrips"]
+__all__ = ["RoundTrip", "RoundTrips"]
+
+_GAIN: Final = 1 / 8
+_VARIATION_GAIN: Final = 1 / 4
+
+
+class RoundTrip:
+    """A smoothed round trip and how much it varies, both in seconds.
+
+    Attributes:
+        smoothed: ``None`` before the first sample.
+    """
+
+    def __init__(self) -> None:
+        self.smoothed: float | None = None
+        self.variation = 0.0
+
+    def add(self, sample: float) -> None:
+        """Take a measured round trip into account."""
+        if self.smoothed is None:
+            self.smoothed, self.variation = sample, sample / 2
+            return
+        self.variation += _VARIATION_GAIN * (abs(self.smoothed - sample) - self.variation)
+        self.smoothed += _GAIN * (sample - self.smoothed)
+
+    def patience(self, least: float, most: float, *, trips: int = 1) -> float:
+        """Return how long to wait for what takes so many round trips; the most if nothing was measured."""
+        if self.smoothed is None:
+            return most
+        return min(most, max(least, trips * (self.smoothed + 4 * self.variation)))
 
 
 class RoundTrips:
@@ -16,8 +47,7 @@ class RoundTrips:
 
     def __init__(self) -> None:
         self.rto = SCTP_RTO_INITIAL
-        self._smoothed: float | None = None
-        self._variance = 0.0
+        self._trip = RoundTrip()
         self._shortest: float | None = None
         self._shortest_before: float | None = None
         self._since = 0.0
@@ -29,12 +59,8 @@ class RoundTrips:
 
     def measured(self, rtt: float, now: float) -> None:
         """A round trip took `rtt`."""
-        if self._smoothed is None:
-            self._smoothed, self._variance = rtt, rtt / 2
-        else:
-            self._variance += (abs(self._smoothed - rtt) - self._variance) / 4
-            self._smoothed += (rtt - self._smoothed) / 8
-        self.rto = max(SCTP_RTO_MIN, min(self._smoothed + 4 * self._variance, SCTP_RTO_MAX))
+        self._trip.add(rtt)
+        self.rto = self._trip.patience(SCTP_RTO_MIN, SCTP_RTO_MAX)
         if now - self._since > SCTP_RTT_MEMORY:
             self._shortest_before, self._shortest = self._shortest, None
             self._since = now
