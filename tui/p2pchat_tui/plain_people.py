@@ -240,7 +240,7 @@ def _retention(argument: str) -> Retention:
         case ["nothing"]:
             return Retention(ephemeral=True)
         case [days] | [days, "days" | "day"] if (
-            days.isdecimal() and 1 <= int(days[:9]) <= limits.SCREEN_RETENTION_DAYS
+            days.isdecimal() and 1 <= int(days[:9]) <= limits.RETENTION_MAX_DAYS
         ):
             return Retention(days=int(days))
     raise CommandError("/keep takes a number of days, 'nothing', or 'default' for what is set for all.")

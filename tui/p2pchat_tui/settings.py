@@ -65,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: Annotated[str, msgspec.Meta(max_length=limits.SETTINGS_MAX_NAME)] = ""
     share_name: bool = True
     ephemeral: bool = False
-    retention_days: Annotated[int, msgspec.Meta(ge=1, le=limits.SCREEN_RETENTION_DAYS)] | None = None
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=limits.RETENTION_MAX_DAYS)] | None = None
     relays: tuple[str, ...] = ()
     embedded_relay: bool = True
     lan: bool = False
@@ -320,7 +320,7 @@ def _problem(error: msgspec.ValidationError) -> tuple[str, str]:
     if key.startswith("turn"):
         return key, "expected turn:host:port"
     if key == "retention_days":
-        return key, f"expected a number of days from 1 to {limits.SCREEN_RETENTION_DAYS}"
+        return key, f"expected a number of days from 1 to {limits.RETENTION_MAX_DAYS}"
     if key == "theme":
         return key, "the name of a theme is made of small letters, digits and -"
     return key, words[:1].lower() + words[1:]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from p2pchat_core import limits
 from p2pchat_core.errors import (
     ConnectionLostError,
-    DialError,
+    NoAnswerError,
     ProtocolError,
     RemoteProtocolError,
     StreamClosedError,
@@ -49,6 +49,11 @@ class NoiseChannel(ByteStream):
         self._pending = ByteQueue()
         self._pending.append(session.take_plaintext())
         self._ended = self._closed = self._aborted = False
+
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`; less what is part of a frame, which is never more than one."""
+        return len(self._pending) + self.raw.buffered
 
     async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
         """Return decrypted bytes; see `ByteStream.read`. What is not authentic ends the connection."""
@@ -131,7 +136,7 @@ async def secure_outbound(raw: ByteStream, identity: PrivateKey, expected: PeerI
     Raises:
         IdentityError: it is not the expected peer, or it cannot prove who it is.
         RemoteProtocolError: it does not keep to the protocol.
-        DialError: it did not complete the handshake within `limits.NEGOTIATION_TIMEOUT`.
+        NoAnswerError: it did not complete the handshake within `limits.NEGOTIATION_TIMEOUT`.
         StreamError, ConnectionLostError: the transport broke.
     """
     return await _secure(raw, identity, expected, initiator=True)
@@ -160,7 +165,7 @@ async def _secure(
         return NoiseChannel(raw, handshake.result, handshake.session())
     except TimeoutError:
         raw.abort()
-        raise DialError("The peer did not complete the encryption handshake in time.") from None
+        raise NoAnswerError("The peer did not complete the encryption handshake in time.") from None
     except BaseException:
         raw.abort()
         raise

@@ -72,6 +72,11 @@ class TcpStream(ByteStream):
         self._closed = self._aborted = False
         writer.transport.set_write_buffer_limits(high=limits.TCP_WRITE_LIMIT)
 
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`; less what the reader holds, which `limits.TCP_READ_BUFFER` bounds."""
+        return len(self._pushed_back) + self._writer.transport.get_write_buffer_size()
+
     async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
         """Return what has arrived; see `ByteStream.read`."""
         self._check_open()
@@ -243,6 +248,14 @@ class TcpListener:
     async def _serve(self, stream: TcpStream, remote_ip: str) -> None:
         self.waiting -= 1
         try:
+            await self._hand_over(stream)
+            await stream.wait_closed()
+        finally:
+            self._streams.discard(stream)
+            self._released(remote_ip)
+
+    async def _hand_over(self, stream: TcpStream) -> None:
+        try:
             await self._on_connection(stream)
         except P2PChatError as error:
             logger.debug("the connection from %s was not kept: %s", stream.remote_address, error)
@@ -250,11 +263,6 @@ class TcpListener:
         except Exception:
             logger.exception("the handler of a new connection failed")
             stream.abort()
-        try:
-            await stream.wait_closed()
-        finally:
-            self._streams.discard(stream)
-            self._released(remote_ip)
 
 
 def _name(name: tuple[str, int] | tuple[str, int, int, int] | None) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""WebSockets as byte streams: dialling and listening (PROTOCOL section 4).
+"""WebSockets as byte streams: dialling and listening (docs/wire.md section 4).
 
 Message boundaries mean nothing: what one peer writes at once may arrive as many messages, some of them empty.
 """
@@ -18,12 +18,14 @@ from p2pchat_core.errors import (
     ConfigError,
     ConnectionLostError,
     DialError,
+    HandshakeError,
     P2PChatError,
     StreamClosedError,
     StreamResetError,
 )
 from p2pchat_core.limits import READ_CHUNK
 from p2pchat_core.net.byte_queue import ByteQueue
+from p2pchat_core.net.door import Gatekeeper
 from p2pchat_core.net.socket_errors import FAMILY, dial_failure, listen_failure
 from p2pchat_core.net.stream import ByteStream
 from p2pchat_core.wire.ws_address import websocket_address, websocket_target
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from p2pchat_core.multiformats.multiaddr import Multiaddr
-    from p2pchat_core.net.websocket_library import WebSocketEnd, WebSocketServer
+    from p2pchat_core.net.door import WebSocketServer
+    from p2pchat_core.net.forwarding import Forwarding
+    from p2pchat_core.net.websocket_library import WebSocketEnd
 
 __all__ = ["WebSocketListener", "WebSocketStream", "dial_websocket"]
 
@@ -55,6 +59,11 @@ class WebSocketStream(ByteStream):
         self._end = end
         self._pending = ByteQueue()
         self._ended = self._closed = self._aborted = False
+
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`."""
+        return len(self._pending) + self._end.buffered
 
     async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
         """Return what has arrived; see `ByteStream.read`."""
@@ -169,8 +178,11 @@ class WebSocketListener:
         on_connection: Callable[[WebSocketStream], Awaitable[None]],
         *,
         ssl_context: ssl.SSLContext | None = None,
-        admit: Callable[[str], bool] = lambda _remote_ip: True,
-        released: Callable[[str], None] = lambda _remote_ip: None,
+        admit: Callable[[str | None], bool] = lambda _remote_ip: True,
+        readmit: Callable[[str], bool] = lambda _remote_ip: True,
+        released: Callable[[str | None], None] = lambda _remote_ip: None,
+        failed: Callable[[Multiaddr, P2PChatError], None] = lambda _remote, _error: None,
+        forwarding: Forwarding | None = None,
         open_timeout: float = limits.WS_OPEN_TIMEOUT,
     ) -> WebSocketListener:
         """Listen at an IP address.
@@ -180,8 +192,13 @@ class WebSocketListener:
             on_connection: called for each WebSocket. The stream lives on after it returns; when it raises, the
                 stream is aborted. It is cancelled when the listener closes.
             ssl_context: needed for wss addresses, and only for them.
-            admit: asked with the remote's IP address before anything else; false drops the connection.
+            admit: asked with the remote's IP address before anything else; false drops the connection. With
+                ``None`` for a proxy that has not said yet whom it speaks for.
+            readmit: asked with the address that a proxy then gave, after `released` was told ``None``; false
+                refuses the connection.
             released: told the IP address of each connection that was admitted when it is gone.
+            failed: told of who was admitted and did not become a WebSocket, and why.
+            forwarding: the proxies that are believed.
             open_timeout: seconds for a TCP connection to become a WebSocket.
 
         Raises:
@@ -198,15 +215,18 @@ class WebSocketListener:
         if target.tls and ssl_context is None:
             raise ConfigError(f"Listening at {address} needs a TLS certificate and its key.")
         self = cls(on_connection, target.tls)
+
+        def on_failed(remote: tuple[str, int], error: P2PChatError) -> None:
+            failed(websocket_address(*remote, tls=target.tls), error)
+
+        keeper = Gatekeeper(admit, readmit, released, on_failed, forwarding, open_timeout)
         try:
             self._door = await serve_websockets(
                 target.host,
                 target.port,
                 self._accept,
                 ssl_context=ssl_context if target.tls else None,
-                admit=admit,
-                released=released,
-                open_timeout=open_timeout,
+                keeper=keeper,
             )
         except OSError as error:
             raise ConfigError(listen_failure(target.host, target.port, error)) from error
@@ -246,7 +266,7 @@ class WebSocketListener:
         """Cut the oldest of those."""
         visitor = next(iter(self._door.waiting))
         # It no longer counts from now on, though the loop reports its end only later.
-        del self._door.waiting[visitor]
+        self._door.fail(visitor, HandshakeError("It had to make room for others.", "crowded"))
         visitor.abort()
 
     async def _accept(self, end: WebSocketEnd) -> None:

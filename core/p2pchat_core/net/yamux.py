@@ -103,6 +103,11 @@ class YamuxMuxer(Muxer):
         return self._session.rtt
 
     @property
+    def buffered(self) -> int:
+        """See `Muxer.buffered`."""
+        return self._session.buffered + self._channel.buffered
+
+    @property
     def closed(self) -> bool:
         """Whether the connection has ended."""
         return self._lost is not None

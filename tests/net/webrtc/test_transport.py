@@ -127,7 +127,7 @@ async def test_steps_are_reported() -> None:
         dial_direct(near, LOOPBACK, timer=timer), accept_direct(far, LOOPBACK)
     )
     assert [(report.step, report.ok) for report in reports] == [(Step.EXCHANGE, True), (Step.DIRECT, True)]
-    assert reports[1].detail == f"{dialed.local} ⇄ {dialed.remote}"
+    assert reports[1].detail.split("\n")[0] == f"{dialed.local} ⇄ {dialed.remote}"
     await dialed.muxer.close()
     await accepted.muxer.close()
 
@@ -144,7 +144,7 @@ async def test_a_stun_server_that_never_answers_delays_nothing() -> None:
 
 
 async def test_hostile_datagrams_change_nothing() -> None:
-    """Strangers who know our UDP ports, before, during and after the handshake (RELIABILITY B.3)."""
+    """Strangers who know our UDP ports, before, during and after the handshake."""
     hello = bytes.fromhex("16fefd0000000000000000003001000024000000000000") + bytes(38)
     hostile = [
         b"",

@@ -105,7 +105,7 @@ class ContactCard(ModalScreen[None]):
                     placeholder="only for you",
                     id="card-notes",
                     compact=True,
-                    max_length=limits.SCREEN_NOTES,
+                    max_length=limits.CONTACT_MAX_NOTES,
                 )
             with Horizontal(classes="card-row", id="card-keep-row"):
                 yield Static(Content.styled("Keep", "$text-muted"), classes="card-label")

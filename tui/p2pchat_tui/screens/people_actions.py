@@ -46,7 +46,8 @@ class PeopleActions(BaseScreen):
             self._changed(to_end=True)
         elif message.command in ("block", "unblock"):
             done = "blocked" if contact.standing is Standing.BLOCKED else "no longer blocked"
-            self.notify(f"{name_of(contact)} is {done}.", title="People", markup=False)
+            words = visible(f"{name_of(contact)} is {done}.", Kind.SENTENCE)
+            self.notify(words, title="People", markup=False)
         self._changed()
 
     def on_forgotten(self, message: answers.Forgotten) -> None:

@@ -137,7 +137,8 @@ class ReadingActions(BaseScreen):
 
     async def _open(self, link: Link) -> None:
         if await open_link(link, os.environ):
-            self.notify(f"Opened {visible(link.place, Kind.ADDRESS)}.", title="Link", markup=False)
+            words = visible(f"Opened {link.place}.", Kind.SENTENCE)
+            self.notify(words, title="Link", markup=False)
         else:
             words = "No program could open it. Copy it with y instead."
             self.notify(words, title="Link", severity="warning", markup=False)
@@ -165,9 +166,9 @@ class ReadingActions(BaseScreen):
         if isinstance(screen := self.app.screen, ExportScreen):
             screen.dismiss()
         count = f"{message.count} message{'s' if message.count != 1 else ''}"
-        where = visible(str(message.path), Kind.SENTENCE)
         self.model.say(f"{count} written to {message.path}.")
-        self.notify(f"{count} written to {where}", title="Exported", markup=False, timeout=8)
+        words = visible(f"{count} written to {message.path}", Kind.SENTENCE)
+        self.notify(words, title="Exported", markup=False, timeout=8)
         self._changed()
 
     def on_command_failed(self, message: answers.CommandFailed) -> None:

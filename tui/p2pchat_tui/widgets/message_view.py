@@ -127,10 +127,7 @@ class MessageView(ScrollView, can_focus=True):
     def _title(self) -> None:
         conversation = self._conversation
         if conversation is not None:
-            title = Content(conversation.name)
-            for words, style in badges(conversation.contact):
-                title = title.append("  ").append(Content.styled(words, style))
-            self.border_title = title
+            self.border_title = _title(conversation)
         key = keys_of(self.app).shown("log_end")
         if self._following:
             self._missed = 0
@@ -285,3 +282,10 @@ class MessageView(ScrollView, can_focus=True):
     def selection_updated(self, selection: Selection | None) -> None:
         """Draw the selection as it grows."""
         self.refresh()
+
+
+def _title(conversation: Conversation) -> Content:
+    title = Content(conversation.name)
+    for words, style in badges(conversation.contact):
+        title = title.append("  ").append(Content.styled(words, style))
+    return title
