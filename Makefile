@@ -9,8 +9,9 @@ export CHROMIUM
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GO := tests/interop/go
 PY := tests/interop/py
+POSTING := bench/.posting
 
-.PHONY: run relay test check interop netlab attack packages fuzz screenshots lock clean
+.PHONY: run relay test check interop netlab attack packages fuzz bench screenshots lock clean
 
 run: $(VENV)/.run ## set up, then open the chat
 	@$(BIN)/p2pchat $(ARGS)
@@ -41,6 +42,9 @@ packages: $(VENV)/.dev ## install the wheel and what is locked for it into every
 
 fuzz: $(VENV)/.fuzz ## give every parser and machine ten million inputs each, for four minutes at most
 	$(BIN)/python fuzz/run.py --seconds 240 $(ARGS)
+
+bench: $(VENV)/.dev $(JS)/node_modules/.ready $(GO)/peer $(PY)/.venv/.ready $(POSTING)/.ready ## measure beside others; writes docs/performance.md
+	$(BIN)/python bench/report.py $(ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -83,6 +87,13 @@ $(PY)/.venv/.ready: $(PY)/requirements.lock
 	  else echo "py-libp2p was not installed (it needs gcc and gmp.h): its tests will be skipped" >&2; \
 	    rm -rf $(PY)/.venv; fi
 
+# Without it, the start is measured beside nobody and says so.
+$(POSTING)/.ready: bench/requirements.lock
+	$(PYTHON) -m venv $(POSTING)
+	@if $(POSTING)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r bench/requirements.lock; then touch $@; \
+	  else echo "posting was not installed: nothing will be measured beside it" >&2; rm -rf $(POSTING); fi
+
 screenshots: $(VENV)/.dev ## render the pictures of the README from the real program
 	$(BIN)/python screenshots/make.py
 
@@ -97,6 +108,8 @@ lock: $(VENV)/.dev ## renew the lock files (needs uv)
 	  --no-emit-index-url --output-file $(PY)/requirements.lock $(PY)/requirements.in
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --output-file fuzz/requirements.lock fuzz/requirements.in
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --output-file bench/requirements.lock bench/requirements.in
 
 clean:
-	rm -rf $(VENV) $(JS)/node_modules $(GO)/peer $(PY)/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(JS)/node_modules $(GO)/peer $(PY)/.venv $(POSTING) .mypy_cache .ruff_cache .pytest_cache .hypothesis

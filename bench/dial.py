@@ -1,10 +1,11 @@
-"""Dial times through one relay, ours and js-libp2p's, alternating in one run.
+"""Dial times through one relay, ours and js-libp2p's, in turns in one run.
 
     python bench/dial.py [--rounds 30] [--relay ours|js] [--dead-stun]
 
-Every round dials once in each of the four combinations and hangs up again. A dial is measured from the command to
-the open direct connection with its first ping answered; the round trip is the best of five pings on it. With
-`--dead-stun` all are told of a STUN server that never answers. Needs `make interop`.
+Every round dials once in each combination and hangs up again. A dial is measured from the command to the open direct
+connection with its first ping answered; the round trip is the best of five pings on it. With `--dead-stun` every round
+dials once more in the combinations with ours between peers that were told of a STUN server that never answers.
+Needs `make interop`.
 """
 
 from __future__ import annotations
@@ -12,120 +13,153 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
-import platform
-import statistics
 import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from common import machine, ratio, summary, turns, versions
 
-from tests.interop.peers import js_listening, js_peer, js_relay, our_relay, ours  # noqa: E402
-from tests.support.program import CommandFailedError  # noqa: E402
+from tests.interop.peers import NODE, js_listening, js_peer, js_relay, our_relay, ours
+from tests.support.program import CommandFailedError
 
 if TYPE_CHECKING:
+    from tests.interop.peers import Relay
     from tests.support.program import Program
 
 PACE = 0.3
-OURS = ("--no-embedded-relay", "--no-stun")
+REFERENCE = "js → js"
+NO_STUN = ("--no-embedded-relay", "--no-stun")
 DEAD_STUN = "stun:192.0.2.1:3478"  # for documentation only (RFC 5737), so nobody's
+DEAD = ", STUN dead"
 
 
-async def dial(dialer: Program, listener: Program, address: str) -> tuple[float, float]:
-    """Dial once, hang up, and return (milliseconds to the first answer, best round trip in milliseconds)."""
-    started = time.perf_counter()
-    await dialer.call("connect", address=address)
-    if dialer.name.startswith("ours"):
-        await dialer.call("ping", peer=listener.peer)
-    elapsed = (time.perf_counter() - started) * 1e3
-    key = "rtt_ms" if dialer.name.startswith("ours") else "rtt"
-    rtt = min([(await dialer.call("ping", peer=listener.peer))[key] for _ in range(5)])
-    # Ours first and on purpose: whoever of ours is hung up on dials again by itself.
-    for program, other in sorted(
-        [(dialer, listener), (listener, dialer)], key=lambda pair: pair[0].name, reverse=True
+@dataclass
+class Pair:
+    """Who dials whom, and what was measured."""
+
+    name: str
+    dialer: Program
+    listener: Program
+    address: str
+    times: list[float] = field(default_factory=list)
+    rtts: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    async def dial(self) -> tuple[float, float]:
+        """Dial once, hang up, and return (milliseconds to the first answer, best round trip in milliseconds)."""
+        dialer, listener = self.dialer, self.listener
+        started = time.perf_counter()
+        await dialer.call("connect", address=self.address)
+        if dialer.name.startswith("ours"):
+            await dialer.call("ping", peer=listener.peer)
+        elapsed = (time.perf_counter() - started) * 1e3
+        key = "rtt_ms" if dialer.name.startswith("ours") else "rtt"
+        rtt = min([(await dialer.call("ping", peer=listener.peer))[key] for _ in range(5)])
+        # Ours first and on purpose: whoever of ours is hung up on dials again by itself.
+        for program, other in sorted(
+            [(dialer, listener), (listener, dialer)], key=lambda pair: pair[0].name, reverse=True
+        ):
+            with contextlib.suppress(CommandFailedError):
+                hang_up = "disconnect" if program.name.startswith("ours") else "hangup"
+                await program.call(hang_up, peer=other.peer)
+        await asyncio.sleep(PACE)
+        dialer.events.clear()
+        listener.events.clear()
+        return elapsed, rtt
+
+    async def measure(self, *, keep: bool) -> None:
+        """Dial once; `keep` the figures or not."""
+        try:
+            elapsed, rtt = await self.dial()
+        except Exception as error:
+            self.failed += 1
+            print(f"{self.name}: {error}", file=sys.stderr)
+            return
+        if keep:
+            self.times.append(elapsed)
+            self.rtts.append(rtt)
+
+
+async def people(
+    stack: AsyncExitStack, folder: Path, relay: Relay, *, dead_stun: bool
+) -> dict[str, tuple[Program, str]]:
+    """Start two of ours and two of js, and return each with its address."""
+    found = {}
+    options = ("--no-embedded-relay", "--stun", DEAD_STUN) if dead_stun else NO_STUN
+    for name in ("ours 1", "ours 2"):
+        program = await stack.enter_async_context(
+            ours(folder / f"{name}{dead_stun}", *options, "--relay", relay.address, name=name)
+        )
+        event = await program.event("listening", lambda e: bool(e["addresses"]))
+        found[name] = program, event["addresses"][0]
+    for name in ("js 1", "js 2"):
+        program = await stack.enter_async_context(js_peer(stun=[DEAD_STUN] * dead_stun))
+        found[name] = program, await js_listening(program, relay.address)
+    return found
+
+
+def pairs_of(people: dict[str, tuple[Program, str]], suffix: str = "") -> list[Pair]:
+    """Return the combinations."""
+    found = []
+    for name, left, right in (
+        ("ours → js", "ours 1", "js 1"),
+        ("js → ours", "js 1", "ours 1"),
+        ("ours → ours", "ours 1", "ours 2"),
+        (REFERENCE, "js 2", "js 1"),
     ):
-        with contextlib.suppress(CommandFailedError):
-            await program.call("disconnect" if program.name.startswith("ours") else "hangup", peer=other.peer)
-    await asyncio.sleep(PACE)
-    dialer.events.clear()
-    listener.events.clear()
-    return elapsed, rtt
+        if name != REFERENCE or not suffix:
+            found.append(Pair(name + suffix, people[left][0], *people[right]))
+    return found
 
 
-def summary(values: list[float], digits: int) -> str:
-    """Return median, 95th and 99th percentile and worst."""
-    ordered = sorted(values)
-    p95, p99 = (ordered[round(share * (len(ordered) - 1))] for share in (0.95, 0.99))
-    return " / ".join(f"{v:.{digits}f}" for v in (statistics.median(ordered), p95, p99, ordered[-1]))
-
-
-async def run(rounds: int, relay_kind: str, dead_stun: bool) -> None:
+async def run(arguments: argparse.Namespace) -> None:
     """Run all rounds and print the table."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         relay = await stack.enter_async_context(
-            our_relay(folder / "relay") if relay_kind == "ours" else js_relay()
+            our_relay(folder / "relay") if arguments.relay == "ours" else js_relay()
         )
-        options = ("--no-embedded-relay", "--stun", DEAD_STUN) if dead_stun else OURS
-        we, also_we = [
-            await stack.enter_async_context(
-                ours(folder / name, *options, "--relay", relay.address, name=name)
-            )
-            for name in ("ours 1", "ours 2")
-        ]
-        js, also_js = [
-            await stack.enter_async_context(js_peer(stun=[DEAD_STUN] * dead_stun)) for _ in range(2)
-        ]
-        addresses = {}
-        for program in (we, also_we):
-            event = await program.event("listening", lambda e: bool(e["addresses"]))
-            addresses[program] = event["addresses"][0]
-        for program in (js, also_js):
-            addresses[program] = await js_listening(program, relay.address)
-        pairs = {
-            "ours → js": (we, js),
-            "js → ours": (js, we),
-            "js → js": (also_js, js),
-            "ours → ours": (we, also_we),
-        }
-        times: dict[str, list[float]] = {name: [] for name in pairs}
-        rtts: dict[str, list[float]] = {name: [] for name in pairs}
-        failures = dict.fromkeys(pairs, 0)
-        for number in range(rounds + 1):
-            for name, (dialer, listener) in pairs.items():
-                try:
-                    elapsed, rtt = await dial(dialer, listener, addresses[listener])
-                except Exception as error:
-                    failures[name] += 1
-                    print(f"{name}: {error}", file=sys.stderr)
-                    continue
-                if number:  # the first round warms up
-                    times[name].append(elapsed)
-                    rtts[name].append(rtt)
-    whose = "our" if relay_kind == "ours" else "js"
+        pairs = pairs_of(await people(stack, folder, relay, dead_stun=False))
+        if arguments.dead_stun:
+            pairs += pairs_of(await people(stack, folder, relay, dead_stun=True), DEAD)
+        for number in range(arguments.rounds + 1):
+            for pair in turns(pairs, number):
+                await pair.measure(keep=number > 0)  # the first round warms up
+    print(f"{machine()}\n{versions(['aiortc'], ['libp2p', '@libp2p/webrtc'])}")
+    whose = "our" if arguments.relay == "ours" else "js's"
     print(
-        f"{rounds} dials each through {whose} relay; {platform.platform()}, Python {platform.python_version()}"
+        f"{arguments.rounds} dials of each in turns, through {whose} relay; no STUN server, or a dead one.\n"
     )
-    pinned = json.loads((ROOT / "tests/interop/js/package.json").read_text())["dependencies"]
-    versions = ", ".join(f"{name} {pinned[name]}" for name in ("node", "libp2p", "@libp2p/webrtc"))
-    print(f"aiortc {version('aiortc')}; {versions}")
-    print("The STUN server never answers." if dead_stun else "No STUN server.")
-    print("\n| dial | first answer, ms (median / p95 / p99 / worst) | RTT, ms (the same) | failed |")
-    print("|---|---|---|---|")
-    for name in pairs:
-        print(f"| {name} | {summary(times[name], 0)} | {summary(rtts[name], 2)} | {failures[name]} |")
+    report(pairs)
+
+
+def report(pairs: list[Pair]) -> None:
+    """Print the ratios, then the figures."""
+    named = {pair.name: pair for pair in pairs}
+    print(
+        f"| : {REFERENCE} | aim | dead : no STUN | aim | dial | first answer, ms (median / p95 / p99 / worst) "
+        "| RTT, ms (the same) | failed |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for pair in pairs:
+        cells = ["–", "", "–", ""]
+        if pair.name != REFERENCE:
+            cells[:2] = ratio(pair.times, named[REFERENCE].times), "< 1"
+        if pair.name.endswith(DEAD):
+            cells[2:] = ratio(pair.times, named[pair.name.removesuffix(DEAD)].times), "≤ 1.1"
+        cells += [pair.name, summary(pair.times, 0), summary(pair.rtts, 2), str(pair.failed)]
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--relay", choices=["ours", "js"], default="ours")
-    parser.add_argument("--dead-stun", action="store_true", help="name a STUN server that never answers")
-    arguments = parser.parse_args()
-    asyncio.run(run(arguments.rounds, arguments.relay, arguments.dead_stun))
+    parser.add_argument("--dead-stun", action="store_true", help="also with a STUN server that never answers")
+    if not NODE.exists():
+        parser.exit(2, "The JavaScript side is not installed: run make interop.\n")
+    asyncio.run(run(parser.parse_args()))

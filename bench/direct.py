@@ -11,28 +11,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import platform
-import statistics
 import sys
 import tempfile
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from common import MEGABYTE, ROOT, machine, processor_seconds, ratio, spread, turns, versions
 
-from tests.interop.peers import JS, NODE, our_relay  # noqa: E402
-from tests.support.program import CommandFailedError, Program  # noqa: E402
+from tests.interop.peers import JS, NODE, our_relay
+from tests.support.program import CommandFailedError, Program
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-MEGABYTE = 10**6
 BLOCK = 65536
 CONNECT_ATTEMPTS = 5
 KINDS = {
@@ -72,13 +62,6 @@ RATIOS = {
 
 
 MEASURES = ("rtt", "bulk", "sender", "receiver")
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def processor_seconds(program: Program) -> float:
-    """Return the processor time that a program has used."""
-    fields = Path(f"/proc/{program.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 @dataclass
@@ -97,10 +80,10 @@ class Pair:
         if what == "rtt":
             return float((await self.left.call("pings", count=arguments.pings, **who))["ms"])
         size = arguments.megabytes * MEGABYTE // BLOCK * BLOCK
-        before = [processor_seconds(program) for program in (self.left, self.right)]
+        before = [processor_seconds(program.process.pid) for program in (self.left, self.right)]
         seconds = float((await self.left.call("send", size=size, **who))["seconds"])
         for name, program, used in zip(("sender", "receiver"), (self.left, self.right), before, strict=True):
-            self.cpu[name] = (processor_seconds(program) - used) * 1e9 / size
+            self.cpu[name] = (processor_seconds(program.process.pid) - used) * 1e9 / size
         return size / MEGABYTE / seconds
 
 
@@ -138,65 +121,25 @@ async def connect(stack: AsyncExitStack, left_kind: str, right_kind: str, relay:
     return Pair(f"{left_kind} → {right_kind}", left, right)
 
 
-def turns(things: list[Pair], number: int) -> Iterator[Pair]:
-    """Return the things in order, and the other way round every second time."""
-    return iter(things if number % 2 else things[::-1])
-
-
-def cell(values: list[float], digits: int) -> str:
-    """Return median, lowest and highest."""
-    if not values:
-        return "–"
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
-
-
 def report(pairs: list[Pair], arguments: argparse.Namespace) -> None:
     """Print the ratios, then the figures."""
-    print(f"{machine()}\n{versions()}")
+    print(f"{machine()}\n{versions(['aiortc'], ['libp2p', '@libp2p/webrtc', 'node-datachannel'])}")
     print(f"{arguments.rounds} rounds in turns, {arguments.megabytes} MB and {arguments.pings} pings each.\n")
     named = {pair.name: pair for pair in pairs}
-    print("| | measure | ratio of medians | aim |\n|---|---|---|---|")
+    print("| ratio of medians | aim | of | measure |\n|---|---|---|---|")
     for what, rows in RATIOS.items():
         for one, other, aim in rows:
             values = [named[name].results[what] for name in (one, other) if name in named]
-            if len(values) == 2 and all(values):
-                ratio = statistics.median(values[0]) / statistics.median(values[1])
-                print(f"| {one} : {other} | {what} | **{ratio:.2f}** | {aim} |")
+            if len(values) == 2:
+                print(f"| {ratio(*values)} | {aim} | {one} : {other} | {what} |")
     print(
         "\n| | round trip, ms | bulk, MB/s | processor seconds per GB: sender | receiver |\n|---|---|---|---|---|"
     )
     for pair in pairs:
         cells = [
-            cell(pair.results[name], digits) for name, digits in zip(MEASURES, (3, 1, 1, 1), strict=True)
+            spread(pair.results[name], digits) for name, digits in zip(MEASURES, (3, 1, 1, 1), strict=True)
         ]
         print(f"| {pair.name} | {' | '.join(cells)} |")
-
-
-def machine() -> str:
-    """Return a line on the machine."""
-    name = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            name = line.partition(":")[2].strip()
-            break
-    return f"{name}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
-
-
-def versions() -> str:
-    """Return a line on what was measured with what."""
-
-    def of(name: str) -> str:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return "(not installed)"
-
-    js = json.loads((JS / "package.json").read_text())["dependencies"]
-    bare = json.loads((JS / "node_modules" / "node-datachannel" / "package.json").read_text())["version"]
-    return (
-        f"p2pchat {of('p2pchat')} and aiortc {of('aiortc')} on Python {platform.python_version()}; js-libp2p "
-        f"{js['libp2p']} on Node {js['node']}, node-datachannel {bare}"
-    )
 
 
 async def run(arguments: argparse.Namespace) -> None:

@@ -17,23 +17,21 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+from common import MEGABYTE, ROOT, machine, ratio, spread, turns, versions
+from direct import BLOCK, KINDS, Pair, connect_streams
 
-from direct import BLOCK, KINDS, MEGABYTE, Pair, cell, connect_streams, machine, turns, versions  # noqa: E402
-
-from tests.interop.peers import JS, NODE  # noqa: E402
-from tests.netlab.cable import Profile  # noqa: E402
-from tests.netlab.lab import PUBLIC, laboratory_aside  # noqa: E402
-from tests.netlab.nat import NatKind  # noqa: E402
-from tests.netlab.peers import RELAY_PORT, Relay  # noqa: E402
-from tests.support.program import CommandFailedError, Program  # noqa: E402
+from tests.interop.peers import JS, NODE
+from tests.netlab.cable import Profile
+from tests.netlab.lab import PUBLIC, laboratory_aside
+from tests.netlab.nat import NatKind
+from tests.netlab.peers import RELAY_PORT, Relay
+from tests.support.program import CommandFailedError, Program
 
 if TYPE_CHECKING:
     from tests.netlab.namespaces import Namespace
 
 PAIRS = (("ours", "js"), ("js", "ours"), ("js", "js"), ("ours", "ours"))
-FIRST = 2 * MEGABYTE
+FIRST = MEGABYTE // 2
 
 
 async def start(stack: AsyncExitStack, namespace: Namespace, kind: str) -> Program:
@@ -90,16 +88,18 @@ async def run(arguments: argparse.Namespace) -> None:
 
 def report(results: dict[tuple[str, float], list[float]], arguments: argparse.Namespace) -> None:
     """Print ratios to js, and the figures."""
-    print(f"{machine()}\n{versions()}")
-    print(f"Round trip {arguments.rtt} ms, {arguments.rounds} rounds in turns; megabytes a second.\n")
-    print("| | " + " | ".join(f"loss {loss:g} | : js → js" for loss in arguments.loss) + " |")
+    print(f"{machine()}\n{versions(['aiortc'], ['libp2p', '@libp2p/webrtc'])}")
+    print(
+        f"Round trip {arguments.rtt} ms, {arguments.rounds} rounds in turns; megabytes a second. "
+        "The aim is a ratio of at least 0.8.\n"
+    )
+    print("| | " + " | ".join(f"loss {loss:g} : js → js | loss {loss:g}" for loss in arguments.loss) + " |")
     print("|---|" + "---|---|" * len(arguments.loss))
     for name in (f"{left} → {right}" for left, right in PAIRS):
         cells = []
         for loss in arguments.loss:
             values, js = results.get((name, loss), []), results.get(("js → js", loss), [])
-            ratio = sorted(values)[len(values) // 2] / sorted(js)[len(js) // 2] if values and js else 0.0
-            cells += [cell(values, 2), f"**{ratio:.2f}**"]
+            cells += [ratio(values, js), spread(values, 2)]
         print(f"| {name} | {' | '.join(cells)} |")
 
 

@@ -11,32 +11,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import resource
 import socket
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+from common import machine, open_many_files, resident, versions
 
-from direct import machine, versions  # noqa: E402
-
-from p2pchat_core.net.memory import memory_pair  # noqa: E402
-from p2pchat_core.net.webrtc.config import IceConfig  # noqa: E402
-from p2pchat_core.net.webrtc.transport import DirectConnection, accept_direct, dial_direct  # noqa: E402
+from p2pchat_core.net.memory import memory_pair
+from p2pchat_core.net.webrtc.config import IceConfig
+from p2pchat_core.net.webrtc.transport import DirectConnection, accept_direct, dial_direct
 
 if TYPE_CHECKING:
     from p2pchat_core.net.stream import ByteStream
 
 LOOPBACK = IceConfig(addresses=("127.0.0.1",))
 AT_ONCE = 10
-
-
-def resident() -> int:
-    """Return the resident memory in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def carry(near: ByteStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,9 +94,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to be idle")
     arguments = parser.parse_args()
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(f"{machine()}\n{versions()}\n", flush=True)
+    open_many_files()
+    print(f"{machine()}\n{versions(['aiortc'])}\n", flush=True)
     print("| | connections | ms each | processor ms each | KiB each | processor while idle, % |", flush=True)
     print("|---|---|---|---|---|---|", flush=True)
     pairs = [socket.socketpair() for _ in range(arguments.connections + 1)]

@@ -14,31 +14,35 @@ import argparse
 import asyncio
 import json
 import os
-import platform
-import resource
 import statistics
-import sys
 import tempfile
 from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from common import (
+    MEGABYTE,
+    Measure,
+    machine,
+    open_many_files,
+    percentile,
+    print_table,
+    processor_seconds,
+    resident,
+    turns,
+    versions,
+)
 
-from tests.interop.circuit_peers import GO, UNLIMITED, circuit_address  # noqa: E402
-from tests.interop.peers import JS, NODE, Relay, our_relay  # noqa: E402
-from tests.support.program import Program  # noqa: E402
+from tests.interop.circuit_peers import GO, UNLIMITED, circuit_address
+from tests.interop.peers import JS, NODE, Relay, our_relay
+from tests.support.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 SIDES = ("ours", "js")
-MEGABYTE = 10**6
 PINGS = 200
 AT_ONCE = 16
 """Clients that connect or reserve at the same time."""
@@ -57,20 +61,6 @@ JS_OPTIONS = {
         "maxIncomingPendingConnections": 1000,
     },
 }
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One line of the table.
-
-    Attributes:
-        aim: what the ratio ours : js should be.
-    """
-
-    title: str
-    unit: str
-    digits: int
-    aim: str = ""
 
 
 MEASURES = {
@@ -113,20 +103,6 @@ class Side:
         self.results[name].append(value)
 
 
-def resident(relay: Relay) -> int:
-    """Return the resident size of the relay's process in bytes."""
-    for line in Path(f"/proc/{relay.process.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("the kernel does not tell the resident size")
-
-
-def processor_seconds(relay: Relay) -> float:
-    """Return the processor time the relay's process has used."""
-    fields = Path(f"/proc/{relay.process.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def sockets(relay: Relay) -> int:
     """Return how many sockets the relay's process has open."""
     links = Path(f"/proc/{relay.process.process.pid}/fd").iterdir()
@@ -155,15 +131,15 @@ class Circuit:
 
     async def measure(self, megabytes: int, *, keep: bool) -> None:
         """Send bulk data and pings once; `keep` the figures or not."""
-        before = processor_seconds(self.relay)
+        before = processor_seconds(self.relay.process.process.pid)
         sent = await self.source.call("send", peer=self.target, size=megabytes * MEGABYTE)
-        used = processor_seconds(self.relay) - before
-        times = sorted((await self.source.call("pings", peer=self.target, count=PINGS))["ms"])
+        used = processor_seconds(self.relay.process.process.pid) - before
+        times = (await self.source.call("pings", peer=self.target, count=PINGS))["ms"]
         if keep:
             self.side.add("throughput", megabytes / sent["seconds"])
             self.side.add("cpu_mb", used * 1e3 / megabytes * 100)
             self.side.add("rtt", statistics.median(times))
-            self.side.add("rtt_p99", times[int(len(times) * 0.99)])
+            self.side.add("rtt_p99", percentile(times, 0.99))
 
 
 async def circuits(sides: list[Side], rounds: int, megabytes: int) -> None:
@@ -182,20 +158,15 @@ async def circuits(sides: list[Side], rounds: int, megabytes: int) -> None:
                 await circuit.measure(megabytes, keep=number > 0)  # the first round warms up
 
 
-def turns(things: list[Any], number: int) -> Iterator[Any]:
-    """Return the things in order, and the other way round every second time."""
-    return iter(things if number % 2 else things[::-1])
-
-
 # --- many peers -----------------------------------------------------------------------------------------------------
 
 
 async def timed(side: Side, relay: Relay, crowd: Program, cmd: str, rate: str, cpu: str) -> None:
     """Let the whole crowd do something, and keep how many did it per second and what each cost the relay."""
-    before = processor_seconds(relay)
+    before = processor_seconds(relay.process.process.pid)
     done = await crowd.call(cmd, address=relay.address, at=AT_ONCE)
     side.add(rate, done["count"] / done["seconds"])
-    side.add(cpu, (processor_seconds(relay) - before) * 1e3 / done["count"])
+    side.add(cpu, (processor_seconds(relay.process.process.pid) - before) * 1e3 / done["count"])
 
 
 async def crowds(sides: list[Side], rounds: int) -> None:
@@ -219,14 +190,14 @@ async def memory(side: Side, count: int) -> None:
     async with side.relay() as relay, go_peer("crowd") as crowd:
         await crowd.call("crowd", count=count)
         await asyncio.sleep(SETTLE)
-        empty, idle = resident(relay), sockets(relay)
+        empty, idle = resident(relay.process.process.pid), sockets(relay)
         await crowd.call("crowd-connect", address=relay.address, at=AT_ONCE)
         reserved = await crowd.call("crowd-reserve", address=relay.address, at=AT_ONCE)
         await asyncio.sleep(SETTLE)
         # A relay that had closed some of the connections would hold less than it granted.
         side.add("held", min(reserved["count"], sockets(relay) - idle))
         side.add("start_memory", empty / MEGABYTE)
-        side.add("memory", (resident(relay) - empty) / 1e3 / count)
+        side.add("memory", (resident(relay.process.process.pid) - empty) / 1e3 / count)
 
 
 # --- the report ------------------------------------------------------------------------------------------------------
@@ -234,45 +205,14 @@ async def memory(side: Side, count: int) -> None:
 
 def print_report(sides: list[Side], arguments: argparse.Namespace) -> None:
     """Print what was measured, on what."""
-    print(f"{machine()}\n{versions()}")
+    go = next(line.split()[-1] for line in (GO / "go.mod").read_text().splitlines() if "/go-libp2p v" in line)
+    about = versions(["uvloop"], ["libp2p", "@libp2p/circuit-relay-v2"])
+    print(f"{machine()}\n{about}; clients go-libp2p {go}")
     print(
         f"Medians of {arguments.rounds} rounds in turns, {arguments.megabytes} MB and {PINGS} pings each; "
         f"crowds of {SMALL_CROWD} and {arguments.reservations}.\n"
     )
-    ratios = len(sides) == len(SIDES)
-    print("| " + ("ours : js | aim | " if ratios else "") + " | ".join(side.name for side in sides) + " | |")
-    print("|" + "---|" * (len(sides) + 1 + 2 * ratios))
-    for name, measure in MEASURES.items():
-        values = [statistics.median(side.results[name]) for side in sides]
-        cells = [f"{value:,.{measure.digits}f}" for value in values]
-        if ratios:
-            cells[:0] = [f"**{values[0] / values[1]:.2f}**", measure.aim]
-        print(f"| {' | '.join(cells)} | {measure.title}{f', {measure.unit}' * bool(measure.unit)} |")
-
-
-def machine() -> str:
-    """Return a line on the machine."""
-    name = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            name = line.partition(":")[2].strip()
-            break
-    return f"{name}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
-
-
-def versions() -> str:
-    """Return a line on what was measured with what."""
-    try:
-        ours = version("p2pchat")
-    except PackageNotFoundError:
-        ours = "(not installed)"
-    loop = "uvloop" if find_spec("uvloop") else "asyncio"
-    js = json.loads((JS / "package.json").read_text())["dependencies"]
-    go = next(line.split()[-1] for line in (GO / "go.mod").read_text().splitlines() if "/go-libp2p v" in line)
-    return (
-        f"p2pchat {ours} on Python {platform.python_version()} with {loop}; js-libp2p {js['libp2p']} with "
-        f"circuit-relay-v2 {js['@libp2p/circuit-relay-v2']} on Node {js['node']}; clients go-libp2p {go}"
-    )
+    print_table(MEASURES, {side.name: side.results for side in sides}, [SIDES], spreads=True)
 
 
 async def run(arguments: argparse.Namespace) -> None:
@@ -293,6 +233,5 @@ if __name__ == "__main__":
     parser.add_argument("--only", choices=SIDES, help="measure one relay alone")
     if not (GO / "peer").exists() or not NODE.exists():
         parser.exit(2, "The clients are not built: install go and run make interop.\n")
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    open_many_files()
     asyncio.run(run(parser.parse_args()))

@@ -1,119 +1,183 @@
-"""Keypress to screen, with an empty conversation and with a hundred thousand messages, and what opening that takes.
+"""A long history beside none: start, opening a conversation, keypress to screen, and memory, in turns.
 
-    python bench/screen.py [--messages 100000] [--keys 100]
+    python bench/screen.py [--messages 100000] [--conversations 1000] [--keys 50] [--runs 3]
 
-The program runs in a pseudo-terminal of 120x40 over a service without a network, and is looked at as a terminal would
-show it, so the times include the emulator's. Memory is the resident set of the program, read from /proc.
+The whole program runs in a pseudo-terminal of 120x40, over a history file with that many conversations, one of which
+has that many messages, and over one with two conversations and forty messages. What it draws is looked at as a
+terminal would show it, so the times include the emulator's.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
-import platform
-import statistics
+import hashlib
+import sqlite3
 import string
-import sys
+import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from common import MEGABYTE, Measure, machine, print_table, processor_seconds, resident, turns, versions
 
-from tests.support.terminal import Terminal  # noqa: E402
-from tests.tui.fake_service import BOB, address_of  # noqa: E402
+from p2pchat_core.chat import contact_table, search_index
+from p2pchat_core.chat.store_file import open_or_replace
+from p2pchat_core.identity.keys import PrivateKey
+from p2pchat_core.identity.peer_id import PeerId
+from tests.end_to_end.test_two_terminals import chat
 
-PROGRAM = """
-import sys
-from p2pchat_tui.app import P2PChatApp
-from tests.tui.fake_service import BOB, FakeService, FixedClock, NOW, Stored, address_of
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-class Full(FakeService):
-    async def history(self, peer, limit=100, *, before=None, around=None):
-        return [] if before else self.past.get(peer, [])
+    from tests.support.terminal import Terminal
 
+SHORT = (2, 40)
+LINE = 20
+FIND, PAGE_UP, CLEAR, QUIT = "\x0b", "\x1b[5~", "\x15", "\x11"
+NAME = "Archivist"
 WORDS = "the quick brown fox jumps over the lazy dog and nobody minds at all "
-count = int(sys.argv[1])
-past = [
-    Stored(f"{n:032x}", f"#{n} " + WORDS[: n % 67] * (1 + n % 3), n % 2 == 1, NOW - 60 * (count - n))
-    for n in range(count)
-]
-
-async def factory():
-    return Full(past={BOB: past} if past else {})
-
-P2PChatApp(factory, name="alice", clock=FixedClock()).run()
-"""
-PAGE_UP, CLEAR = "\x1b[5~", "\x15"
-
-
-async def measure(messages: int, keys: int) -> dict[str, list[float]]:
-    """Return milliseconds (and mebibytes) by what they are of."""
-    found: dict[str, list[float]] = {}
-    last = f"▎ #{messages - 1} " if messages else "Write a message"
-    async with Terminal([sys.executable, "-c", PROGRAM, str(messages)]) as terminal:
-        await terminal.until(lambda shown: "Listening on" in shown.text, "the start", 60)
-        terminal.paste(address_of(BOB))
-        await terminal.until(lambda shown: "Enter connects" in shown.text, "the address")
-        terminal.type("\r")
-        found["opening"] = [await _until(terminal, last, 60)]
-        await asyncio.sleep(1)
-        for number in range(keys):
-            if number % 20 == 0:
-                terminal.type(CLEAR)
-                await asyncio.sleep(0.2)
-                typed = ""
-            typed += string.ascii_letters[number * 7 % 52]
-            terminal.type(typed[-1])
-            found.setdefault("a key", []).append(await _until(terminal, f"│ {typed} "))
-        for _ in range(min(messages // 50, 30)):
-            before = terminal.text
-            terminal.type(PAGE_UP)
-            found.setdefault("a page up", []).append(await _changed(terminal, before))
-            await asyncio.sleep(0.05)
-        if (memory := resident(terminal.pid)) is not None:
-            found["memory, MiB"] = [memory]
-    return found
+IDLE, LOOK_EVERY = 0.02, 0.5
+"""A program that uses less than that share of a processor between two looks, seconds apart, is done."""
+MEASURES = {
+    "frame": Measure("first frame", "ms", 0),
+    "list": Measure("list of conversations", "ms", 0),
+    "settled": Measure(f"nothing more to do (seen every {LOOK_EVERY} s)", "ms", 0),
+    "memory": Measure("memory after the start", "MB", 0),
+    "open": Measure("opening the conversation", "ms", 1),
+    "key": Measure("a key to the screen", "ms", 1, "≤ 1.2"),
+    "page": Measure("a page up", "ms", 1),
+    "memory_after": Measure("memory after reading", "MB", 0),
+}
 
 
-def resident(pid: int) -> float | None:
-    """Return the mebibytes a process has in memory, where the system tells."""
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        return None
-    rows = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
-    return int(rows["VmRSS"].split()[0]) / 1024
+def fill(data_dir: Path, conversations: int, messages: int) -> None:
+    """Write a history: short conversations, and the last with so many messages."""
+    data_dir.mkdir()
+    db, _ = open_or_replace(data_dir / "history.sqlite3")
+    search_index.attach(db)
+    now = time.time()
+    for number in range(conversations):
+        last = number == conversations - 1
+        peer = str(PeerId.from_public_key(PrivateKey.generate().public_key))
+        name = NAME if last else f"Friend {number}"
+        contact_table.save(db, contact_table.Person(peer, now, accepted=True, name=name))
+        write(db, peer, texts(messages) if last else iter(["hello"]), now)
+    db.close()
 
 
-async def _until(terminal: Terminal, text: str, timeout: float = 20) -> float:
+def texts(count: int) -> Iterator[str]:
+    """Yield what was said."""
+    for number in range(count):
+        yield f"#{number} " + WORDS[: number % 67] * (1 + number % 3)
+
+
+def write(db: sqlite3.Connection, peer: str, said: Iterator[str], now: float) -> None:
+    """Write one conversation, one transaction for all."""
+    with db:
+        db.executemany(
+            "INSERT INTO messages (message_id, peer, text, outgoing, sent_at, state, sequence)"
+            " VALUES (?, ?, ?, 0, ?, 'received', ?)",
+            (
+                (
+                    hashlib.md5(f"{peer}{number}".encode()).digest(),
+                    peer,
+                    text,
+                    now - 86_400 + number * 0.1,
+                    number + 1,
+                )
+                for number, text in enumerate(said)
+            ),
+        )
+
+
+async def until(terminal: Terminal, text: str, timeout: float = 30) -> float:
+    """Wait for a text and return the milliseconds."""
     started = time.perf_counter()
     await terminal.until(lambda shown: text in shown.text, text, timeout)
     return (time.perf_counter() - started) * 1e3
 
 
-async def _changed(terminal: Terminal, before: str) -> float:
-    started = time.perf_counter()
+async def measure(data_dir: Path, last: str, keys: int) -> dict[str, list[float]]:
+    """Start the program, open the conversation, type and read."""
+    found: dict[str, list[float]] = defaultdict(list)
+    async with chat(data_dir, "--no-embedded-relay", "--no-stun") as terminal:
+        found["frame"] = [await until(terminal, "Your address")]
+        found["list"] = [found["frame"][0] + await until(terminal, "away · ")]
+        found["settled"] = [found["frame"][0] + await settled(terminal)]
+        found["memory"] = [resident(terminal.pid) / MEGABYTE]
+        terminal.type(FIND)
+        await until(terminal, "Find a conversation")
+        terminal.type(NAME[:5])
+        await until(terminal, NAME[:5])
+        await asyncio.sleep(0.3)
+        terminal.type("\r")
+        found["open"] = [await until(terminal, last)]
+        await settled(terminal)
+        typed = ""
+        for number in range(keys):
+            if len(typed) == LINE:
+                terminal.type(CLEAR)
+                await terminal.until(lambda shown: f"│ {typed} " not in shown.text, "an empty line")  # noqa: B023
+                typed = ""
+            typed += string.ascii_letters[number * 7 % 52]
+            terminal.type(typed[-1])
+            found["key"].append(await until(terminal, f"│ {typed} "))
+        for _ in range(2):
+            found["page"].append(await changed(terminal))
+        found["memory_after"] = [resident(terminal.pid) / MEGABYTE]
+        terminal.type(QUIT)
+        await terminal.ended()
+    return found
+
+
+async def settled(terminal: Terminal) -> float:
+    """Wait until the program has nothing to do and return the milliseconds that took."""
+    started, used = time.perf_counter(), processor_seconds(terminal.pid)
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        before, used = used, processor_seconds(terminal.pid)
+        if used - before < IDLE * LOOK_EVERY:
+            return (time.perf_counter() - started - LOOK_EVERY) * 1e3
+
+
+async def changed(terminal: Terminal) -> float:
+    """Page up and return the milliseconds until the screen is another."""
+    before, started = terminal.text, time.perf_counter()
+    terminal.type(PAGE_UP)
     await terminal.until(lambda shown: shown.text != before, "another page")
-    return (time.perf_counter() - started) * 1e3
+    elapsed = (time.perf_counter() - started) * 1e3
+    await asyncio.sleep(0.1)
+    return elapsed
 
 
-async def run(messages: int, keys: int) -> None:
-    """Measure both and print the table."""
-    print(f"{platform.platform()}, Python {platform.python_version()}, {keys} keys\n")
-    print("| messages | what | median, ms | 95 %, ms | worst, ms |\n|---|---|---|---|---|")
-    for count, (name, values) in itertools.chain(
-        ((0, item) for item in (await measure(0, keys)).items()),
-        ((messages, item) for item in (await measure(messages, keys)).items()),
-    ):
-        values.sort()
-        high = values[min(len(values) - 1, int(len(values) * 0.95))]
-        print(f"| {count} | {name} | {statistics.median(values):.1f} | {high:.1f} | {values[-1]:.1f} |")
+async def run(arguments: argparse.Namespace) -> None:
+    """Measure both in turns and print the table."""
+    sizes = {"long": (arguments.conversations, arguments.messages), "short": SHORT}
+    results: dict[str, defaultdict[str, list[float]]] = {name: defaultdict(list) for name in sizes}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, size in sizes.items():
+            fill(Path(folder) / name, *size)
+        for number in range(arguments.runs):
+            for name in turns(list(sizes), number):
+                last = f"▎ #{sizes[name][1] - 1} "
+                for what, values in (await measure(Path(folder) / name, last, arguments.keys)).items():
+                    results[name][what] += values
+        written = (Path(folder) / "long" / "history.sqlite3").stat().st_size / MEGABYTE
+    print(f"{machine()}\n{versions(['textual'])}, SQLite {sqlite3.sqlite_version}")
+    print(
+        f"Medians (smallest–largest) of {arguments.runs} runs in turns. "
+        f"Long: {arguments.conversations:,} conversations, one with "
+        f"{arguments.messages:,} messages ({written:.0f} MB); short: {SHORT[0]} and {SHORT[1]}.\n"
+    )
+    print_table(MEASURES, results, [("long", "short")], spreads=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--keys", type=int, default=100)
-    arguments = parser.parse_args()
-    asyncio.run(run(arguments.messages, arguments.keys))
+    parser.add_argument("--conversations", type=int, default=1000)
+    parser.add_argument("--keys", type=int, default=50)
+    parser.add_argument("--runs", type=int, default=3)
+    asyncio.run(run(parser.parse_args()))

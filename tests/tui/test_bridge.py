@@ -52,6 +52,19 @@ async def turns(count: int = 30) -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_start_with_many_contacts_is_drawn_once_more_and_not_once_for_each(screen: Screen) -> None:
+    peers = [address_of(str(number)) for number in range(2 * limits.SCREEN_PAST)]
+    service = FakeService(past={peer: [] for peer in peers})
+    running = asyncio.create_task(bridge(screen, service).run())
+    await turns(2000)
+    (loaded,) = screen.of(to.EndsLoaded)
+    assert isinstance(loaded, to.EndsLoaded)
+    assert [end.peer for end in loaded.ends] == peers[-limits.SCREEN_PAST :]
+    assert not screen.of(to.HistoryLoaded)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_events_come_in_order_and_no_faster_than_they_are_handled(screen: Screen) -> None:
     service = FakeService()
     screen.holding = True

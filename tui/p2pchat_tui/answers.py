@@ -21,6 +21,7 @@ __all__ = [
     "ContactChanged",
     "ContactsLoaded",
     "Dialed",
+    "EndsLoaded",
     "EventsArrived",
     "Exported",
     "Forgotten",
@@ -83,6 +84,13 @@ class HistoryLoaded(Message):
     peer: str
     messages: Sequence[HistoryMessage]
     complete: bool
+
+
+@dataclass
+class EndsLoaded(Message):
+    """How each conversation ended, at the start."""
+
+    ends: Sequence[HistoryLoaded]
 
 
 @dataclass

@@ -17,7 +17,7 @@ from p2pchat_core.errors import NotConnectedError, P2PChatError
 from p2pchat_tui import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from textual.message import Message
@@ -97,8 +97,20 @@ class Bridge:
         contacts = await service.contacts()
         self._post(answers.ContactsLoaded(contacts))
         known = [contact.peer for contact in contacts if contact.standing is Standing.CONTACT]
-        for peer in known[-limits.SCREEN_PAST :]:
-            await self.load_history(peer, limits.SCREEN_PREVIEW)
+        await self._load_ends(known[-limits.SCREEN_PAST :])
+
+    async def _load_ends(self, peers: Sequence[str]) -> None:
+        """Read how each conversation ended; answers one `EndsLoaded`, since every answer redraws the whole list."""
+
+        async def load(service: Service) -> Message:
+            ends = []
+            for peer in peers:
+                messages = await service.history(peer, limits.SCREEN_PREVIEW)
+                complete = len(messages) < limits.SCREEN_PREVIEW
+                ends.append(answers.HistoryLoaded(peer, messages, complete))
+            return answers.EndsLoaded(ends)
+
+        await self._run("history", "", load)
 
     async def _read(self, source: EventSource) -> None:
         batch: list[Event] = []

@@ -46,6 +46,11 @@ class ReadingActions(BaseScreen):
         self.model.history(message.peer, message.messages, complete=message.complete)
         self._changed()
 
+    def on_ends_loaded(self, message: answers.EndsLoaded) -> None:
+        """List what was said last in each conversation."""
+        for end in message.ends:
+            self.on_history_loaded(end)
+
     def on_message_view_near_top(self, message: MessageView.NearTop) -> None:
         """The reader comes near the oldest message that is loaded: load older ones."""
         before = self.model.wants_older(message.peer)
