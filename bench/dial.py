@@ -23,11 +23,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from common import ROOT, machine
 
-from tests.interop.peers import js_listening, js_peer, js_relay, our_relay, ours  # noqa: E402
-from tests.support.program import CommandFailedError  # noqa: E402
+from tests.interop.peers import js_listening, js_peer, js_relay, our_relay, ours
+from tests.support.program import CommandFailedError
 
 if TYPE_CHECKING:
     from tests.support.program import Program
@@ -103,9 +102,7 @@ async def run(rounds: int, relay_kind: str) -> None:
                     times[name].append(elapsed)
                     rtts[name].append(rtt)
     whose = "our" if relay_kind == "ours" else "js"
-    print(
-        f"{rounds} dials each through {whose} relay; {platform.platform()}, Python {platform.python_version()}"
-    )
+    print(f"{rounds} dials each through {whose} relay; {machine()}, Python {platform.python_version()}")
     pinned = json.loads((ROOT / "tests/interop/js/package.json").read_text())["dependencies"]
     versions = ", ".join(f"{name} {pinned[name]}" for name in ("node", "libp2p", "@libp2p/webrtc"))
     print(f"aiortc {version('aiortc')}; {versions}")

@@ -31,8 +31,9 @@ STREAM_READ_BUFFER: Final = 4 * MIB
 # --- WebSocket --------------------------------------------------------------------------------------------------
 WS_MAX_MESSAGE: Final = 1 * MIB
 """The largest useful message is 65,537 (one Noise frame); peers may join several."""
-WS_MAX_QUEUE: Final = 16
 WS_WRITE_LIMIT: Final = 64 * KIB
+WS_CONTROL_BUFFER: Final = 64 * KIB
+"""Answers to pings queued for a peer that takes nothing any more; more ends the connection."""
 WS_MAX_SEND: Final = 64 * KIB + 1
 """One message we send: a whole Noise frame (65,535) with its length (2)."""
 WS_OPEN_TIMEOUT: Final = 10.0
@@ -45,8 +46,9 @@ HANDLER_GRACE: Final = 0.5
 TCP_OPEN_TIMEOUT: Final = 10.0
 TCP_CLOSE_TIMEOUT: Final = 1.0
 """For what is queued to leave; then the connection is cut."""
-TCP_READ_BUFFER: Final = 64 * KIB
-"""Unread bytes of one connection before its peer has to wait; twice as much may be held for a moment."""
+SOCKET_READ_BUFFER: Final = 64 * KIB
+"""Unread bytes of one connection, TCP or WebSocket, before its peer has to wait; what one read of the socket brought
+comes on top."""
 TCP_WRITE_LIMIT: Final = 64 * KIB
 
 # --- upgrading a connection ---------------------------------------------------------------------------------------

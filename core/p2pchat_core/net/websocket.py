@@ -16,106 +16,46 @@ from p2pchat_core import limits
 from p2pchat_core.errors import (
     AddressError,
     ConfigError,
-    ConnectionLostError,
     DialError,
     P2PChatError,
-    StreamClosedError,
-    StreamResetError,
 )
-from p2pchat_core.limits import READ_CHUNK
-from p2pchat_core.net.byte_queue import ByteQueue
 from p2pchat_core.net.socket_errors import FAMILY, dial_failure, listen_failure
-from p2pchat_core.net.stream import ByteStream
+from p2pchat_core.net.socket_stream import SocketStream
 from p2pchat_core.wire.ws_address import websocket_address, websocket_target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from p2pchat_core.multiformats.multiaddr import Multiaddr
-    from p2pchat_core.net.websocket_library import WebSocketEnd, WebSocketServer
+    from p2pchat_core.net.websocket_library import WebSocketEnd
+    from p2pchat_core.net.websocket_server import WebSocketServer
 
 __all__ = ["WebSocketListener", "WebSocketStream", "dial_websocket"]
 
 logger = logging.getLogger(__name__)
 
 
-class WebSocketStream(ByteStream):
-    """One WebSocket.
-
-    Attributes:
-        remote_address: the IP address and port of the peer, as a multiaddr.
-        local_address: the same of our side.
-        opened_at: when the TCP connection was made, in the loop's time.
-    """
+class WebSocketStream(SocketStream):
+    """One WebSocket."""
 
     def __init__(self, end: WebSocketEnd, *, tls: bool) -> None:
         self.opened_at = end.opened_at
-        self.remote_address: Multiaddr = websocket_address(*end.remote_address, tls=tls)
-        self.local_address: Multiaddr = websocket_address(*end.local_address, tls=tls)
-        self._end = end
-        self._pending = ByteQueue()
-        self._ended = self._closed = self._aborted = False
+        self.remote_address = websocket_address(*_host_and_port(end.remote_address), tls=tls)
+        self.local_address = websocket_address(*_host_and_port(end.local_address), tls=tls)
+        self._end_point = end
+        super().__init__(end)
 
-    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        """Return what has arrived; see `ByteStream.read`."""
-        while True:
-            self._check_open()
-            if len(self._pending):
-                return self._pending.take(max_bytes)
-            if self._ended:
-                return b""
-            await self._read_more()
-
-    def unread(self, data: bytes) -> None:
-        """Push bytes back; the next `read` returns them first."""
-        self._pending.push_front(data)
-
-    async def write(self, data: bytes) -> None:
-        """Send in messages of at most `limits.WS_MAX_SEND` bytes; see `ByteStream.write`."""
-        self._check_open()
-        with memoryview(data) as view:
-            for start in range(0, len(view), limits.WS_MAX_SEND):
-                try:
-                    await self._end.send(view[start : start + limits.WS_MAX_SEND])
-                finally:
-                    # We may have given up while this waited: then that is what the writer has to hear.
-                    self._check_open()
+    def send(self, data: bytes | memoryview) -> None:
+        """Send in messages of at most `limits.WS_MAX_SEND` bytes; see `ByteStream.send`."""
+        for start in range(0, len(data), limits.WS_MAX_SEND):
+            self._socket.send(data[start : start + limits.WS_MAX_SEND])
 
     async def close(self) -> None:
         """Close in good order within `limits.WS_CLOSE_TIMEOUT`."""
         if self._closed or self._aborted:
             return
-        self._closed = True
-        self._pending.clear()
-        await self._end.finish()
-
-    def abort(self) -> None:
-        """Close the TCP connection at once."""
-        self._aborted = True
-        self._pending.clear()
-        self._end.abort()
-
-    async def wait_closed(self) -> None:
-        """Wait until the TCP connection is gone, whoever ended it."""
-        await self._end.wait_closed()
-
-    async def _read_more(self) -> None:
-        try:
-            message = await self._end.receive()
-        except ConnectionLostError:
-            self._check_open()
-            raise
-        if message is None:
-            self._check_open()
-            self._ended = True
-        else:
-            self._pending.append(message)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StreamClosedError("The connection was closed on this side.")
-        if self._aborted:
-            raise StreamResetError("The connection was given up.")
+        self._end(aborted=False)
+        await self._end_point.finish()
 
 
 async def dial_websocket(address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None) -> WebSocketStream:
@@ -188,7 +128,7 @@ class WebSocketListener:
             AddressError: not a WebSocket address, or one with a name in place of an IP address.
             ConfigError: the address cannot be used on this machine, or the certificate is missing.
         """
-        from p2pchat_core.net.websocket_library import serve_websockets
+        from p2pchat_core.net.websocket_server import serve_websockets
 
         target = websocket_target(address)
         if not address.names[0].startswith("ip"):
@@ -269,6 +209,13 @@ class WebSocketListener:
             stream.abort()
         # The library closes the connection when this returns; it is the stream's owner who decides when.
         await stream.wait_closed()
+
+
+def _host_and_port(address: Any) -> tuple[str, int]:
+    host, port = address[:2]
+    # A link-local IPv6 address carries its interface in the fourth field.
+    scope = address[3] if len(address) > 3 else 0
+    return (f"{host}%{scope}" if scope and "%" not in host else host), port
 
 
 def _name(sock: socket.socket) -> tuple[str, int]:
