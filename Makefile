@@ -10,7 +10,7 @@ AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GO := tests/interop/go
 PY := tests/interop/py
 
-.PHONY: run relay test check interop netlab bench screenshots lock clean
+.PHONY: run relay test check interop netlab attack packages fuzz screenshots lock clean
 
 run: $(VENV)/.run ## set up, then open the chat
 	@$(BIN)/p2pchat $(ARGS)
@@ -33,6 +33,15 @@ interop: $(VENV)/.dev $(JS)/node_modules/.ready $(GO)/peer $(PY)/.venv/.ready | 
 netlab: $(VENV)/.dev $(JS)/node_modules/.ready ## tests behind NATs and on bad lines, where network namespaces are allowed
 	$(BIN)/python -m tests.netlab $(ARGS)
 
+attack: $(VENV)/.dev ## what strangers may try, while two friends talk
+	$(BIN)/python -m pytest -m attack tests/attack --numprocesses auto --maxprocesses 4 $(ARGS)
+
+packages: $(VENV)/.dev ## install the wheel and what is locked for it into every Python there is
+	$(BIN)/python -m pytest -m interop tests/packaging $(ARGS)
+
+fuzz: $(VENV)/.fuzz ## give every parser and machine ten million inputs each, for four minutes at most
+	$(BIN)/python fuzz/run.py --seconds 240 $(ARGS)
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "p2pchat needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 2; }
@@ -46,6 +55,10 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.fuzz: fuzz/requirements.lock $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r fuzz/requirements.lock
 	@touch $@
 
 $(JS)/node_modules/.ready: $(JS)/package-lock.json
@@ -82,6 +95,8 @@ lock: $(VENV)/.dev ## renew the lock files (needs uv)
 	  --no-emit-index-url --output-file requirements-relay.lock --constraint requirements.lock --group relay
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --output-file $(PY)/requirements.lock $(PY)/requirements.in
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --output-file fuzz/requirements.lock fuzz/requirements.in
 
 clean:
 	rm -rf $(VENV) $(JS)/node_modules $(GO)/peer $(PY)/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

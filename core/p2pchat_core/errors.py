@@ -15,6 +15,7 @@
     │   ├── StreamResetError       either side gave it up
     │   └── StreamLimitError       a named limit refused it
     ├── ConnectionLostError    the connection below a stream is gone
+    ├── HandshakeError         somebody who called did not become a connection (carries its stage)
     ├── DialError              a peer could not be reached
     │   ├── RelayUnreachableError  the relay itself could not be reached
     │   ├── NoReservationError     the relay knows of no such peer
@@ -25,12 +26,15 @@
     ├── SignalingError         the SDP exchange broke (carries its stage)
     ├── IceFailedError         no candidate pair worked (carries how many were tried)
     ├── NotConnectedError      there is no connection to that peer
+    ├── UnknownContactError    nothing is known of that peer
+    ├── BlockedError           the user has blocked that peer
     ├── MessageError           a text that cannot be sent as a message
     ├── CommandError           a command that is unknown or not well formed
     └── StoreError             the history could not be read or written
+        └── StrangerLimitError     a stranger has said as much as is kept
 
 Messages are sentences a user can read: what happened and, where there is something to do, what to do. ``code``
-is the stable word that programs read (DESIGN section 7).
+is the stable word that programs read (docs/headless.md).
 """
 
 from __future__ import annotations
@@ -39,10 +43,12 @@ from typing import ClassVar
 
 __all__ = [
     "AddressError",
+    "BlockedError",
     "CommandError",
     "ConfigError",
     "ConnectionLostError",
     "DialError",
+    "HandshakeError",
     "IceFailedError",
     "IdentityError",
     "LocalProtocolError",
@@ -52,17 +58,21 @@ __all__ = [
     "NotConnectedError",
     "OwnAddressError",
     "P2PChatError",
+    "PassphraseNeededError",
     "ProtocolError",
     "RelayError",
     "RelayUnreachableError",
     "RemoteProtocolError",
     "SignalingError",
     "StoreError",
+    "StrangerLimitError",
     "StreamClosedError",
     "StreamError",
     "StreamLimitError",
     "StreamResetError",
+    "UnknownContactError",
     "UnsupportedProtocolError",
+    "WrongPassphraseError",
     "WrongPeerError",
 ]
 
@@ -95,6 +105,18 @@ class IdentityError(P2PChatError):
     """A key, a signature or the key file is damaged, of a foreign kind, or readable by others."""
 
     code = "bad_identity"
+
+
+class PassphraseNeededError(IdentityError):
+    """The key is kept under a passphrase, and none was given."""
+
+    code = "passphrase_needed"
+
+
+class WrongPassphraseError(IdentityError):
+    """The passphrase does not open the key, or the key was changed."""
+
+    code = "wrong_passphrase"
 
 
 class ProtocolError(P2PChatError):
@@ -139,6 +161,21 @@ class ConnectionLostError(P2PChatError):
     """The connection ended."""
 
     code = "connection_lost"
+
+
+class HandshakeError(P2PChatError):
+    """Somebody who called did not come to prove who it is.
+
+    Attributes:
+        stage: where it ended: ``tls``, ``http``, ``forwarded`` (a proxy's headers) or ``crowded`` (it had to make
+            room for others).
+    """
+
+    code = "handshake_failed"
+
+    def __init__(self, message: str, stage: str) -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class DialError(P2PChatError):
@@ -225,6 +262,18 @@ class NotConnectedError(P2PChatError):
     code = "not_connected"
 
 
+class UnknownContactError(P2PChatError):
+    """That peer is neither a contact nor a stranger who asked to be one."""
+
+    code = "unknown_contact"
+
+
+class BlockedError(P2PChatError):
+    """The user has blocked that peer; it must be unblocked first."""
+
+    code = "blocked"
+
+
 class MessageError(P2PChatError):
     """The text cannot be sent as a message: it is empty, too long, or not valid Unicode."""
 
@@ -241,3 +290,9 @@ class StoreError(P2PChatError):
     """The message history could not be opened, read or written."""
 
     code = "store_failed"
+
+
+class StrangerLimitError(StoreError):
+    """A stranger has said as much as is kept before they are accepted."""
+
+    code = "stranger_limit"

@@ -119,6 +119,8 @@ IDENTIFY_MAX_PROTOCOLS: Final = 128
 IDENTIFY_MAX_PROTOCOL_NAME: Final = 256
 IDENTIFY_TIMEOUT: Final = 5.0
 IDENTIFY_PUSH_DEBOUNCE: Final = 0.2
+IDENTIFY_MAX_SEQUENCES: Final = 1000
+"""Peers of whose signed records the newest number is remembered after they have gone."""
 PING_SIZE: Final = 32
 PING_TIMEOUT: Final = 10.0
 PING_MAX_INBOUND: Final = 4
@@ -164,6 +166,12 @@ WAKE_INTERVAL: Final = 1.0
 WAKE_JUMP: Final = 3.0
 """Looking at the clocks and our own addresses this often; this much more or less time passed: we were stopped or
 asleep, or the clock was set, so every path is checked at once."""
+NETWORK_SETTLE: Final = 0.3
+"""Interfaces, addresses and routes change in bursts; they are looked at when this long nothing more came."""
+NETWORK_SETTLE_MAX: Final = 2.0
+NETLINK_READ: Final = 64 * KIB
+NETWORK_MAX_FACTS: Final = 4096
+"""Interfaces, addresses and routes remembered; a machine with more is treated as changing with each message."""
 CLOSE_TIMEOUT: Final = 1.0
 
 # --- WebRTC ----------------------------------------------------------------------------------------------------------
@@ -268,7 +276,29 @@ DIRECT_RETRY_MIN: Final = 20.0
 DIRECT_RETRY_MAX: Final = 300.0
 """Between attempts to make a direct connection while there is only a circuit; each may take `DIRECT_TIMEOUT`."""
 CIRCUIT_RENEW: Final = 0.75
-"""The part of its time after which a circuit is replaced by a fresh one."""
+"""The part of its time or bytes after which a circuit is replaced by a fresh one, by the side that opened it."""
+CIRCUIT_TAKE_OVER: Final = 0.85
+"""The same for the other side, if the first did not."""
+CIRCUIT_RESERVE: Final = 8 * KIB
+"""Bytes of a circuit kept for what is not messages: pings, acknowledgements, identify."""
+CIRCUIT_PATIENCE: Final = 2.0
+"""How long what does not fit into a circuit any more waits for another one."""
+CIRCUIT_RENEW_PAUSE: Final = 0.5
+"""Between two circuits to one peer: one whose limit is below what a handshake costs would be replaced for ever."""
+DIRECT_TAKE_OVER: Final = 25.0
+"""After an attempt of the side that opened the circuit was due and did not come, the other side makes one."""
+DIRECT_RENEW_MIN: Final = 5.0
+"""Between attempts to renew a direct connection that works, doubled up to `DIRECT_RETRY_MAX`."""
+DIRECT_RENEW_PROBE: Final = 2.0
+"""For a sign of life on a direct connection before it is asked to carry the signalling for its successor."""
+RTT_DECLINE_FACTOR: Final = 4.0
+RTT_DECLINE_MIN: Final = 0.3
+RTT_DECLINE_COUNT: Final = 3
+"""A direct path is renewed when so many round trips in a row were this much longer (factor, seconds) than its best."""
+UPKEEP_INTERVAL: Final = 5.0
+"""Looking at the paths of a peer at least this often."""
+SUCCESSION_LINGER: Final = 5.0
+"""How long a connection that has a successor stays open for what is under way on it."""
 CIRCUIT_TRUSTED_SECONDS: Final = 86_400
 """A limit above this is taken for milliseconds, which js relays announce."""
 REDIAL_GLARE: Final = 0.5
@@ -313,6 +343,32 @@ RELAY_CONNECT_TIMEOUT: Final = 15.0
 EVENT_SUBSCRIBERS: Final = 16
 EVENT_ROOM_TIMEOUT: Final = 2.0
 """How long what a peer says waits for a listener that is far behind; longer, and the stream itself would be reset."""
+STRANGERS_MAX: Final = 200
+"""Peers waiting to be accepted; others that we do not know are turned away meanwhile."""
+STRANGER_MAX_MESSAGES: Final = 100
+STRANGER_MAX_BYTES: Final = 128 * KIB
+"""What is kept of one stranger until the user decides; one batch that was read at once may go beyond."""
+CONTACT_MAX_NAME: Final = 64
+CONTACT_MAX_NOTES: Final = 4000
+"""Characters of what the user calls a contact, and writes about them."""
+PROFILE_MAX_NAME: Final = 256
+"""UTF-8 bytes of the name that a peer gives itself."""
+PROFILE_TIMEOUT: Final = 8.0
+PROFILE_MAX_PER_CONNECTION: Final = 16
+"""Names that a peer may give itself on one connection; later ones are ignored."""
+PROFILE_MAX_UNKNOWN: Final = 200
+"""Names remembered of peers that have said nothing yet."""
+PHRASE_COST: Final = 2**15
+"""scrypt's N (with r = 8): 32 MiB and about 0.1 s for the half of one identity."""
+SEARCH_MAX_TEXT: Final = 256
+"""Characters of a search that are looked at."""
+SEARCH_MAX_WORD: Final = 64
+"""Characters of one word that are indexed and compared."""
+SEARCH_MAX_HITS: Final = 500
+SEARCH_EXCERPT: Final = 160
+SEARCH_MAX_SPANS: Final = 32
+RETENTION_INTERVAL: Final = 3600.0
+RETENTION_MAX_DAYS: Final = 36_500
 HISTORY_CHECK_SIZE: Final = 32 * MIB
 """A history up to this size is checked as a whole when it is opened (about 0.1 s)."""
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from p2pchat_relay.acl import Access
+from p2pchat_relay.buffers import BufferBudget
 from p2pchat_relay.counting import decrease
 from p2pchat_relay.limits import SOURCE_RATES
 from p2pchat_relay.ratelimit import KeyedRateLimit
@@ -22,10 +23,12 @@ class Admission:
 
     Attributes:
         draining: once true, nobody new is let in.
+        buffers: what is held for all connections; nobody new is let in while that is too much.
     """
 
     def __init__(self, limits: RelayLimits, access: Access | None = None) -> None:
         self.draining = False
+        self.buffers = BufferBudget(limits.max_buffered_bytes)
         self._limits = limits
         self._access = access if access is not None else Access()
         self._open = 0
@@ -39,22 +42,26 @@ class Admission:
         """Go by others from now on. Who is in stays in."""
         self._limits = limits
         self._access = access
+        self.buffers.configure(limits.max_buffered_bytes)
         self._rates.configure(limits.accept_rate, limits.accept_burst)
 
-    def accept(self, remote_ip: str, now: float) -> str | None:
-        """Ask for a connection from `remote_ip`.
+    def accept(self, remote_ip: str | None, now: float) -> str | None:
+        """Ask for a connection from `remote_ip`; ``None`` is a trusted proxy's that has not named its client yet.
 
         Returns:
             ``None``: it is counted from now on, and `leave` must follow exactly once. Otherwise a word for why
-            it is refused: ``draining``, ``access``, ``connections``, ``per_ip``, ``per_site`` or
+            it is refused: ``draining``, ``access``, ``connections``, ``buffers``, ``per_ip``, ``per_site`` or
             ``accept_rate``.
         """
-        limits, source = self._limits, Source.of(remote_ip)
+        limits = self._limits
+        source = None if remote_ip is None else Source.of(remote_ip)
         if self.draining:
             return "draining"
-        if self._access.turns_away(remote_ip):
+        if remote_ip is not None and self._access.turns_away(remote_ip):
             return "access"
-        if not source.loopback:
+        if self.buffers.tight:
+            return "buffers"
+        if source is not None and not source.loopback:
             # First what is the source's own doing, so that only its attempts that would fit use up its rate.
             if 0 < limits.max_connections_per_ip <= self._per_host[source.host]:
                 return "per_ip"
@@ -65,23 +72,23 @@ class Admission:
         if self._open >= limits.max_connections:
             return "connections"
         self._open += 1
-        if not source.loopback:
+        if source is not None and not source.loopback:
             self._per_host[source.host] += 1
             if source.site is not None:
                 self._per_site[source.site] += 1
         return None
 
-    def leave(self, remote_ip: str) -> None:
+    def leave(self, remote_ip: str | None) -> None:
         """A connection that was let in has ended.
 
         Raises:
             ValueError: there is none from there.
         """
-        source = Source.of(remote_ip)
-        if not self._open or not (source.loopback or self._per_host[source.host]):
+        source = None if remote_ip is None else Source.of(remote_ip)
+        if not self._open or not (source is None or source.loopback or self._per_host[source.host]):
             raise ValueError("This connection is not open.")
         self._open -= 1
-        if not source.loopback:
+        if source is not None and not source.loopback:
             decrease(self._per_host, source.host)
             if source.site is not None:
                 decrease(self._per_site, source.site)

@@ -115,6 +115,10 @@ class RelayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     announce: tuple[str, ...] = ()
     """Further addresses that lead here, such as the public one of a reverse proxy."""
 
+    trusted_proxies: tuple[str, ...] = ()
+    """IP addresses and networks, in CIDR form, of the reverse proxies in front of WebSocket listeners. What comes from
+    there counts as the client that the proxy names in X-Forwarded-For or Forwarded, and is refused without one."""
+
     limits: RelayLimits = RelayLimits()
 
     access: AccessConfig = AccessConfig()

@@ -89,7 +89,7 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             server = await RelayServer.start(self._config, observer=metrics)
             stack.push_async_callback(self._stop, server)
-            if metrics is not None:
+            if self._config.metrics.listen:
                 await self._show(metrics, server, stack)
             tasks = TaskOwner("daemon")
             stack.push_async_callback(tasks.close)
@@ -104,18 +104,20 @@ class Daemon:
             notify("STOPPING=1")
 
     async def _show(
-        self, metrics: RelayMetrics, server: RelayServer, stack: contextlib.AsyncExitStack
+        self, metrics: RelayMetrics | None, server: RelayServer, stack: contextlib.AsyncExitStack
     ) -> None:
-        metrics.watch_levels(server.levels)
-        metrics.watch_draining(lambda: server.draining)
-        if server.certificate_expires is not None:
-            metrics.watch_certificate(lambda: server.certificate_expires or 0.0)
+        if metrics is not None:
+            metrics.watch_levels(server.levels)
+            metrics.watch_draining(lambda: server.draining)
+            if server.certificate_expires is not None:
+                metrics.watch_certificate(lambda: server.certificate_expires or 0.0)
         host, port = parse_status_address(self._config.metrics.listen)
         status = await StatusServer.open(
             host, port, metrics=metrics, not_ready=lambda: "draining" if server.draining else None
         )
         stack.push_async_callback(status.close)
-        logger.info("metrics and health are served at %s port %d", host, status.port)
+        what = "health is" if metrics is None else "metrics and health are"
+        logger.info("%s served at %s port %d", what, host, status.port)
 
     async def _stop(self, server: RelayServer) -> None:
         self._stopping = True

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class HopHandler:
-    """Serves reservations and circuits on a host (PROTOCOL section 8).
+    """Serves reservations and circuits on a host (docs/wire.md section 8).
 
     Every request is answered with a status and the stream ended after it, refusals too. The relay never
     dials: it reaches targets over the connections that they keep open.

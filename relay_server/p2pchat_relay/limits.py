@@ -12,9 +12,14 @@ import msgspec
 
 __all__ = [
     "BANDWIDTH_PEERS",
+    "BUFFER_CHECK_INTERVAL",
+    "BUFFER_LEAST",
+    "BUFFER_PRESSURE",
     "CIRCUIT_BYTES",
     "CIRCUIT_SECONDS",
     "CONFIG_MAX_BYTES",
+    "FORWARDED_MAX_BYTES",
+    "FORWARDED_MAX_HOPS",
     "HOP_STREAMS_PER_CONNECTION",
     "IDLE_CHECK_INTERVAL",
     "LOOP_LAG_INTERVAL",
@@ -100,6 +105,11 @@ class RelayLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     handshake_seconds: Annotated[float, msgspec.Meta(gt=0, le=600)] = 10.0
     """From the TCP connection to an authenticated one, HTTP, Noise and muxer together (js: 10 s)."""
 
+    max_buffered_bytes: _Bytes = 256 * _MIB
+    """What all connections together may make the relay hold: received and not passed on, or not taken by a reader.
+    From `BUFFER_PRESSURE` of it on nobody new is let in and no circuit opened; beyond it those who hold most are cut.
+    0 is without limit."""
+
     connection_idle_seconds: _Seconds = 600
     """A connection without reservation and circuit is closed after this. 0 is never."""
 
@@ -163,6 +173,15 @@ BANDWIDTH_PEERS: Final = 4096
 """Peers whose use of bandwidth is remembered at once; the longest silent is forgotten first."""
 SOURCE_RATES: Final = 4096
 """IP addresses whose rate of new connections is remembered at once; the longest silent is forgotten first."""
+BUFFER_CHECK_INTERVAL: Final = 0.5
+"""Between two measurements of what is held. In between, the network is the limit: at 1 Gbit/s it brings 60 MB."""
+BUFFER_LEAST: Final = 64 * _KIB
+"""A smaller budget would cut clients for their first message."""
+BUFFER_PRESSURE: Final = 0.75
+"""The part of the budget from which nothing new is begun."""
+FORWARDED_MAX_BYTES: Final = 1024
+"""Of all headers together in which a proxy names its client."""
+FORWARDED_MAX_HOPS: Final = 16
 IDLE_CHECK_INTERVAL: Final = 30.0
 """Between two looks for connections that nobody uses."""
 REFUSAL_LOG_RATE: Final = 2.0

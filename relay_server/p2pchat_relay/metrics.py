@@ -70,6 +70,9 @@ class RelayMetrics:
         self._dropped = counter(
             "connections_refused", "Connections dropped before their handshake.", "reason"
         )
+        self._cut = counter(
+            "connections_cut", "Connections that were up and cut for what they did.", "reason"
+        )
         self._handshakes = counter(
             "handshakes_failed", "Connections that did not come to prove who they are.", "reason"
         )
@@ -146,6 +149,10 @@ class RelayMetrics:
     def connection_refused(self, reason: str) -> None:
         """See `RelayObserver`."""
         self._dropped.labels(reason).inc()
+
+    def connection_cut(self, reason: str) -> None:
+        """See `RelayObserver`."""
+        self._cut.labels(reason).inc()
 
     def handshake_failed(self, reason: str) -> None:
         """See `RelayObserver`."""

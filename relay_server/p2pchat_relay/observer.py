@@ -62,16 +62,26 @@ class RelayObserver(Protocol):
         """
 
     def connection_refused(self, reason: str) -> None:
-        """A connection was dropped before its handshake (``per_ip``, ``accept_rate``, ``denied`` and so on)."""
+        """A connection was dropped before its handshake (see `Admission.accept` for the words)."""
+
+    def connection_cut(self, reason: str) -> None:
+        """A connection that was up was cut for what it did (``buffers``)."""
 
     def handshake_failed(self, reason: str) -> None:
-        """A connection was accepted and did not come to prove who it is (``timeout``, ``identity``, …)."""
+        """A connection was accepted and did not come to prove who it is.
+
+        Args:
+            reason: ``tls`` or ``http`` for something else where that was expected, ``forwarded`` for a proxy that did
+                not say whom it speaks for, ``protocol`` (also who ends it in the middle), ``identity``, ``timeout``,
+                ``crowded`` when it had to make room for newcomers, ``per_peer`` when its peer has too many,
+                ``connection`` when it left.
+        """
 
     def stun_answered(self, kind: str) -> None:
         """A STUN request was answered (``success``, ``error``)."""
 
     def stun_dropped(self, reason: str) -> None:
-        """A datagram at a STUN port got no answer (``malformed``, ``rate``)."""
+        """A datagram at a STUN port got no answer (``malformed``, ``source_rate``, ``total_rate``)."""
 
 
 class NullObserver:
@@ -93,6 +103,9 @@ class NullObserver:
         """See `RelayObserver`."""
 
     def connection_refused(self, reason: str) -> None:
+        """See `RelayObserver`."""
+
+    def connection_cut(self, reason: str) -> None:
         """See `RelayObserver`."""
 
     def handshake_failed(self, reason: str) -> None:

@@ -39,6 +39,7 @@ class Verdict(enum.Enum):
     SITE_FULL = (Status.RESERVATION_REFUSED, "max_reservations_per_site")
     NO_RESERVATION = (Status.NO_RESERVATION, "no_reservation")
     NO_CIRCUITS_WHILE_DRAINING = (Status.RESOURCE_LIMIT_EXCEEDED, "draining")
+    NO_ROOM = (Status.RESOURCE_LIMIT_EXCEEDED, "max_buffered_bytes")
     TOO_MANY_CIRCUITS = (Status.RESOURCE_LIMIT_EXCEEDED, "max_circuits")
     SOURCE_BUSY = (Status.RESOURCE_LIMIT_EXCEEDED, "max_circuits_per_source")
     TARGET_BUSY = (Status.RESOURCE_LIMIT_EXCEEDED, "max_circuits_per_target")
@@ -163,7 +164,7 @@ class RelayPolicy:
         return slot is not None and now < slot.expires
 
     def release(self, peer: PeerId) -> None:
-        """The peer's last connection has ended, and its reservation with it (PROTOCOL section 8.2)."""
+        """The peer's last connection has ended, and its reservation with it (docs/wire.md section 8.2)."""
         if peer in self._slots:
             self._drop(peer)
 
@@ -188,7 +189,7 @@ class RelayPolicy:
     # --- circuits -------------------------------------------------------------------------------------------
 
     def connect(self, source: PeerId, remote_ip: str, target: PeerId, now: float) -> Verdict:
-        """Ask for a circuit; in go's order (PROTOCOL section 8.3).
+        """Ask for a circuit; in go's order (docs/wire.md section 8.3).
 
         Returns:
             OK: the circuit is counted from now on, and `disconnect` must follow exactly once. Otherwise why
@@ -201,6 +202,8 @@ class RelayPolicy:
         if self.draining:
             return Verdict.NO_CIRCUITS_WHILE_DRAINING
         most = self.limits.max_circuits_per_peer - (2 if source == target else 1)
+        if self.admission.buffers.tight:
+            return Verdict.NO_ROOM
         if self._circuits >= self.limits.max_circuits:
             return Verdict.TOO_MANY_CIRCUITS
         if self._per_peer[source] > most:
@@ -250,6 +253,7 @@ class RelayPolicy:
             Level("connections", self.admission.connections, limits.max_connections),
             Level("reservations", len(self._slots), limits.max_reservations),
             Level("circuits", self._circuits, limits.max_circuits),
+            Level("buffered_bytes", self.admission.buffers.used, limits.max_buffered_bytes),
         ]
 
     @property

@@ -11,12 +11,12 @@ from p2pchat_core import __version__
 from p2pchat_core.clock import SystemClock
 from p2pchat_core.errors import (
     ConfigError,
+    HandshakeError,
     IdentityError,
     NoAnswerError,
     P2PChatError,
     RemoteProtocolError,
     StreamLimitError,
-    UnsupportedProtocolError,
 )
 from p2pchat_core.identity.keystore import load_or_create_identity
 from p2pchat_core.net.host import Host, HostConfig
@@ -25,6 +25,7 @@ from p2pchat_core.net.ping import serve_ping
 from p2pchat_relay import limits
 from p2pchat_relay.acl import Access, Trust
 from p2pchat_relay.config import RelayConfig, changed_keys
+from p2pchat_relay.forwarded import TrustedProxies, parse_proxies
 from p2pchat_relay.handlers import HopHandler
 from p2pchat_relay.idle import IdleConnections
 from p2pchat_relay.listeners import (
@@ -83,6 +84,12 @@ class Plan:
         if config.metrics.listen:
             with _at("metrics.listen"):
                 parse_status_address(config.metrics.listen)
+        if 0 < config.limits.max_buffered_bytes < limits.BUFFER_LEAST:
+            raise ConfigError(
+                f"limits.max_buffered_bytes: this must be at least {limits.BUFFER_LEAST}, or 0 for no limit."
+            )
+        with _at("trusted_proxies"):
+            self.proxies = parse_proxies(config.trusted_proxies)
         self.access = Access.of(config.access)
         self.trust = Trust.of(config.trusted)
         self.certificate = _certificate(config, now)
@@ -106,6 +113,8 @@ class RelayServer:
         self._listeners = Listeners(host, state, certificate=plan.certificate, observer=observer)
         self._idle = IdleConnections()
         self._stopped = False
+        self._proxies = TrustedProxies(plan.proxies)
+        host.forwarding = self._proxies
         host.admit = self._admit
         host.released = self.policy.admission.leave
         host.on_handshake_failed.append(self._on_handshake_failed)
@@ -150,6 +159,7 @@ class RelayServer:
         if stun.enabled:
             await self._listeners.open_stun(second_port=stun.second_port, hosts=self._plan.stun_hosts)
         self._host.spawn(self._keep_house(), "housekeeping")
+        self._host.spawn(self._keep_within_memory(), "buffers")
 
     # --- what it is -----------------------------------------------------------------------------------------
 
@@ -208,6 +218,7 @@ class RelayServer:
             stun=running.stun,
             metrics=running.metrics,
             announce=config.announce,
+            trusted_proxies=config.trusted_proxies,
             limits=config.limits,
             access=config.access,
             trusted=config.trusted,
@@ -221,6 +232,7 @@ class RelayServer:
         plan.certificate = old.certificate
         self._plan = plan
         self._host.config = _host_config(config.limits)
+        self._proxies.configure(plan.proxies)
         self.policy.configure(config.limits, plan.access, plan.trust, now)
         return restart
 
@@ -260,11 +272,11 @@ class RelayServer:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _admit(self, remote_ip: str) -> bool:
+    def _admit(self, remote_ip: str | None) -> bool:
         # Handshakes are not for the policy to count: when there are too many, the host drops the oldest.
         reason = self.policy.admission.accept(remote_ip, self._host.clock.monotonic())
         if reason is not None:
-            self._refusals.connection(remote_ip, reason)
+            self._refusals.connection(remote_ip or "a proxy", reason)
         return reason is None
 
     def _on_handshake_failed(self, _address: Multiaddr, error: P2PChatError) -> None:
@@ -279,6 +291,18 @@ class RelayServer:
                 self._host.spawn(
                     connection.close(), f"close the idle connection of {connection.peer.short()}"
                 )
+
+    async def _keep_within_memory(self) -> None:
+        while True:
+            await asyncio.sleep(limits.BUFFER_CHECK_INTERVAL)
+            self._cut_the_largest()
+
+    def _cut_the_largest(self) -> None:
+        held = [(connection, connection.buffered) for connection in self._host.connections()]
+        for connection in self.policy.admission.buffers.measure(held, self._host.buffered_before):
+            logger.warning("the memory for clients is used up; %s is cut", connection.peer.short())
+            self._observer.connection_cut("buffers")
+            connection.abort("The relay has no room for what this connection makes it hold.")
 
     def _unused(self, now: float) -> list[Connection]:
         self.policy.expire(now)
@@ -321,7 +345,6 @@ def _certificate(config: RelayConfig, now: float) -> ServerCertificate | None:
 
 _FAILURES: Final[tuple[tuple[type[P2PChatError], str], ...]] = (
     (NoAnswerError, "timeout"),
-    (UnsupportedProtocolError, "unsupported"),
     (IdentityError, "identity"),
     (RemoteProtocolError, "protocol"),
     (StreamLimitError, "per_peer"),
@@ -329,5 +352,7 @@ _FAILURES: Final[tuple[tuple[type[P2PChatError], str], ...]] = (
 
 
 def _failure(error: P2PChatError) -> str:
-    """Return a word for why a handshake failed."""
+    """Return a word for why a handshake failed; ``connection`` is a caller who left, or was cut off."""
+    if isinstance(error, HandshakeError):
+        return error.stage
     return next((word for kind, word in _FAILURES if isinstance(error, kind)), "connection")

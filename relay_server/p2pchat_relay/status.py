@@ -32,6 +32,9 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _INDEX: Final = "p2pchat-relay: /metrics /healthz /readyz\n"
 
 
+_NO_METRICS: Final = "they need the package prometheus-client (p2pchat[metrics])"
+
+
 class MetricsSource(Protocol):
     """What ``/metrics`` shows."""
 
@@ -47,19 +50,13 @@ class _Page(NamedTuple):
     content_type: str = _TEXT
 
 
-def load_metrics() -> RelayMetrics:
-    """Return metrics that have counted nothing yet; only now is their library imported.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+def load_metrics() -> RelayMetrics | None:
+    """Return metrics that have counted nothing yet, or ``None`` without the library; only now is it imported."""
     try:
         from p2pchat_relay.metrics import RelayMetrics
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "Metrics need the package prometheus-client: install p2pchat[metrics], or leave out the address of the"
-            " metrics."
-        ) from error
+    except ModuleNotFoundError:
+        logger.warning("there are no metrics, only health: %s", _NO_METRICS)
+        return None
     return RelayMetrics()
 
 
@@ -106,7 +103,7 @@ class StatusServer:
         Args:
             host: IP address.
             port: TCP port; 0 takes a free one.
-            metrics: what ``/metrics`` shows, if it is to show anything.
+            metrics: what ``/metrics`` shows; without, it answers 501.
             not_ready: returns why the relay takes no clients at the moment, or ``None`` if it does.
 
         Raises:
@@ -172,7 +169,9 @@ class StatusServer:
         return self._page(target.partition(b"?")[0]), method == b"GET"
 
     def _page(self, path: bytes) -> _Page:
-        if path == b"/metrics" and self._metrics is not None:
+        if path == b"/metrics":
+            if self._metrics is None:
+                return _Page(HTTPStatus.NOT_IMPLEMENTED, f"There are no metrics: {_NO_METRICS}.\n".encode())
             return _Page(HTTPStatus.OK, self._metrics.render(), self._metrics.content_type)
         if path == b"/healthz":
             # That this runs is the proof: the event loop takes turns.

@@ -330,7 +330,8 @@ async def test_strangers_are_not_listened_to(tmp_path: Path, alice: ChatService)
         for _ in range(20):
             await asyncio.sleep(0.001)
         assert await shy.history(alice.peer_id) == []
-        await shy._conversations.befriend(PeerId.parse(alice.peer_id))
+        await shy._people.befriend(PeerId.parse(alice.peer_id))
+        await meet(alice, shy)
         await shown(at_shy, ["hello?"])
 
 

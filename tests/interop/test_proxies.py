@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from p2pchat_core.clock import SystemClock
 from p2pchat_core.errors import DialError
@@ -22,7 +24,7 @@ from p2pchat_core.net.circuit import hop_exchange
 from p2pchat_core.net.host import Host
 from p2pchat_core.net.ping import ping
 from p2pchat_core.wire.circuit import HOP_PROTOCOL, HopClient, Status
-from p2pchat_relay.config import RelayConfig
+from p2pchat_relay.config import AccessConfig, AccessRule, RelayConfig
 from p2pchat_relay.server import RelayServer
 from tests.relay_server.fakes import key
 
@@ -33,6 +35,10 @@ pytestmark = pytest.mark.interop
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "relay.md"
 ENVIRONMENT = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"}
+
+
+BAD_CLIENT, GOOD_CLIENT = "127.0.0.2", "127.0.0.3"
+BANNED = AccessRule(mode="deny", networks=(BAD_CLIENT,))
 
 
 def documented(language: str) -> str:
@@ -78,7 +84,13 @@ async def relay(tmp_path: Path) -> AsyncIterator[RelayServer]:
     announce = ("/dns4/relay.example/tcp/443/tls/ws",)
     listen = ("/ip4/127.0.0.1/tcp/0/ws",)
     server = await RelayServer.start(
-        RelayConfig(data_dir=tmp_path / "relay", listen=listen, announce=announce)
+        RelayConfig(
+            data_dir=tmp_path / "relay",
+            listen=listen,
+            announce=announce,
+            trusted_proxies=("127.0.0.1",),
+            access=AccessConfig(reserve=BANNED, connect=BANNED),
+        )
     )
     yield server
     await server.stop()
@@ -90,6 +102,23 @@ async def dialled(host: Host, address: Multiaddr, context: ssl.SSLContext) -> ob
             with contextlib.suppress(DialError):
                 return await host.dial(address, ssl_context=context)
             await asyncio.sleep(0.1)
+
+
+async def status(port: int, context: ssl.SSLContext, client: str, claim: str | None = None) -> int:
+    """Return what a client at another address of this machine is answered, who says that it is `claim`."""
+    try:
+        async with connect(
+            f"wss://relay.example:{port}/",
+            host="127.0.0.1",
+            ssl=context,
+            local_addr=(client, 0),
+            proxy=None,
+            compression=None,
+            additional_headers={"X-Forwarded-For": claim} if claim else {},
+        ):
+            return 101
+    except InvalidStatus as error:
+        return error.response.status_code
 
 
 @pytest.mark.parametrize("proxy", [nginx, caddy])
@@ -121,6 +150,12 @@ async def test_a_proxy_that_does_tls(
         assert answer.reservation is not None
         (told, *_) = answer.reservation.addresses
         assert str(told).startswith("/dns4/relay.example/tcp/443/tls/ws/p2p/")
+        # Who the client is comes from the proxy, whatever the client itself says.
+        assert await status(port, context, BAD_CLIENT) == 429
+        assert await status(port, context, BAD_CLIENT, GOOD_CLIENT) == 429
+        assert await status(port, context, GOOD_CLIENT) == 101
+        assert await status(port, context, GOOD_CLIENT, BAD_CLIENT) == 101
+        assert await status(port, context, GOOD_CLIENT, "x" * 500) == 101
     finally:
         await host.close()
         process.terminate()

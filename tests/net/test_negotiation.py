@@ -7,7 +7,13 @@ import asyncio
 import pytest
 
 from p2pchat_core import limits
-from p2pchat_core.errors import DialError, RemoteProtocolError, StreamResetError, UnsupportedProtocolError
+from p2pchat_core.errors import (
+    DialError,
+    NoAnswerError,
+    RemoteProtocolError,
+    StreamResetError,
+    UnsupportedProtocolError,
+)
 from p2pchat_core.net.memory import memory_pair
 from p2pchat_core.net.negotiation import answer, select_one
 from p2pchat_core.wire.multistream import MULTISTREAM, encode_token
@@ -84,7 +90,7 @@ async def test_a_silent_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = memory_pair()
     with pytest.raises(DialError, match="did not say"):
         await select_one(left, ["/a"])
-    with pytest.raises(RemoteProtocolError, match="too long"):
+    with pytest.raises(NoAnswerError, match="too long"):
         await answer(right, {"/b"}.__contains__, nothing)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from p2pchat_core import limits
-from p2pchat_core.chat import session_table
+from p2pchat_core.chat import message_table, session_table
 from p2pchat_core.chat.model import MessageState
 from p2pchat_core.chat.store import Store
 from p2pchat_core.chat.store_file import prepare
@@ -42,7 +42,7 @@ class Side:
 
     def say(self, text: str) -> None:
         message_id = f"{self.number:02x}{len(self.said):030x}"
-        self.store._add(message_id, PEER, text, True, NOW, MessageState.QUEUED)
+        message_table.add(self.db, PEER, message_id, text, True, NOW, MessageState.QUEUED)
         self.said.append(text)
 
     def pump(self, most: int) -> None:
@@ -260,7 +260,7 @@ class SessionModel(RuleBasedStateMachine):
                 path.answer(1_000_000)
                 side.pump(1000)
             assert other.shown == side.said
-            states = {m.state for m in side.store._history(PEER, 10_000) if m.outgoing}
+            states = {m.state for m in message_table.history(side.db, PEER, 10_000, None, None) if m.outgoing}
             assert states <= {MessageState.DELIVERED}
             assert len(side.delivered) == len(side.said)
         for side in self.sides:

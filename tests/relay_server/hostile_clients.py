@@ -20,8 +20,9 @@ from p2pchat_core.net.host import Host
 from p2pchat_core.net.memory import memory_pair
 from p2pchat_core.net.negotiation import select_one
 from p2pchat_core.net.noise_channel import NoiseChannel, secure_outbound
+from p2pchat_core.net.tcp import dial_tcp
 from p2pchat_core.net.upgrader import upgrade_inbound, upgrade_outbound
-from p2pchat_core.net.websocket import WebSocketStream, dial_websocket
+from p2pchat_core.net.websocket import dial_websocket
 from p2pchat_core.wire.circuit import (
     HOP_PROTOCOL,
     STOP_PROTOCOL,
@@ -32,7 +33,7 @@ from p2pchat_core.wire.circuit import (
     encode,
 )
 from p2pchat_core.wire.noise import NOISE
-from p2pchat_core.wire.ws_address import websocket_target
+from p2pchat_core.wire.tcp_address import is_tcp
 from p2pchat_core.wire.yamux_frames import (
     ACK,
     DATA,
@@ -47,6 +48,7 @@ from p2pchat_core.wire.yamux_frames import (
 )
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Sequence
 
     from p2pchat_core.identity.peer_id import PeerId
@@ -66,10 +68,10 @@ __all__ = [
     "hop_in_a_circuit",
     "noise",
     "one_after_another",
+    "opened",
     "raw",
     "streams",
     "talk",
-    "websocket",
 ]
 
 PATIENCE = 5.0
@@ -89,22 +91,31 @@ class Victim:
     Attributes:
         host: the relay's own host.
         other: somebody with a reservation there.
+        address: what of it is attacked: its WebSockets, those in TLS, or plain TCP.
+        ssl_context: believes its certificate.
     """
 
     server: RelayServer
     host: Host
     other: PeerId
-
-    @property
-    def address(self) -> Multiaddr:
-        """Where it listens for WebSockets."""
-        return self.server.addresses[0]
+    address: Multiaddr
+    ssl_context: ssl.SSLContext
 
     @property
     def endpoint(self) -> tuple[str, int]:
         """The same as IP address and port."""
-        target = websocket_target(self.address)
-        return target.host, target.port
+        return str(self.address.value("ip4")), int(self.address.value("tcp") or 0)
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """For connecting there, if that takes TLS."""
+        return self.ssl_context if self.address.has("tls") else None
+
+    async def dial(self) -> ByteStream:
+        """Connect, up to where multistream-select begins."""
+        if is_tcp(self.address.without_trailing_p2p()):
+            return await dial_tcp(self.address.without_trailing_p2p())
+        return await dial_websocket(self.address, ssl_context=self.tls)
 
 
 Attack = Callable[[Victim], Awaitable[str]]
@@ -115,7 +126,7 @@ async def client(victim: Victim) -> AsyncIterator[Connection]:
     """Connect as somebody new, who keeps to the rules as far as this layer goes."""
     host = Host(PrivateKey.generate())
     try:
-        yield await host.dial(victim.address)
+        yield await host.dial(victim.address, ssl_context=victim.tls)
     finally:
         await host.close()
 
@@ -123,11 +134,12 @@ async def client(victim: Victim) -> AsyncIterator[Connection]:
 # --- the socket -------------------------------------------------------------------------------------------------
 
 
-def raw(data: bytes, *, drip: bool = False) -> Attack:
-    """Send `data` on a bare TCP connection, all at once or byte by byte, and then nothing."""
+def raw(data: bytes, *, drip: bool = False, in_tls: bool = False) -> Attack:
+    """Send `data` on a bare TCP connection, or one with TLS, all at once or byte by byte, and then nothing."""
 
     async def attack(victim: Victim) -> str:
-        reader, writer = await asyncio.open_connection(*victim.endpoint)
+        tls = victim.ssl_context if in_tls else None
+        reader, writer = await asyncio.open_connection(*victim.endpoint, ssl=tls)
         answer = asyncio.ensure_future(_http_answer(reader))
         try:
             await _send(writer, data, answer, drip=drip)
@@ -158,16 +170,20 @@ async def _http_answer(reader: asyncio.StreamReader) -> str:
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65536):
             answer += data
+    # TLS and multistream-select may say something of their own before they give up; only HTTP's is told.
     status = bytes(answer).partition(b"\r\n")[0].decode("ascii", "replace")
-    return f"{status}; closed" if status else "closed"
+    return f"{status}; closed" if status.startswith("HTTP/") else "closed"
 
 
-async def half_open(victim: Victim, count: int, data: bytes) -> list[asyncio.StreamWriter]:
-    """Open `count` TCP connections that send `data` and then neither speak nor end."""
+async def half_open(
+    victim: Victim, count: int, data: bytes, *, in_tls: bool = False
+) -> list[asyncio.StreamWriter]:
+    """Open `count` connections, bare or with TLS, that send `data` and then neither speak nor end."""
+    tls = victim.ssl_context if in_tls else None
 
     async def one() -> asyncio.StreamWriter | None:
         with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection(*victim.endpoint)
+            _, writer = await asyncio.open_connection(*victim.endpoint, ssl=tls)
             writer.write(data)
             return writer
         return None
@@ -179,14 +195,14 @@ async def half_open(victim: Victim, count: int, data: bytes) -> list[asyncio.Str
     return opened
 
 
-# --- what comes after the WebSocket's own handshake ----------------------------------------------------------------
+# --- what comes after the handshake of the transport ----------------------------------------------------------------
 
 
-def websocket(data: bytes, *, drip: bool = False) -> Attack:
+def opened(data: bytes, *, drip: bool = False) -> Attack:
     """Send `data` where multistream-select should begin, and then nothing."""
 
     async def attack(victim: Victim) -> str:
-        stream: WebSocketStream = await dial_websocket(victim.address)
+        stream = await victim.dial()
         try:
             return await talk(stream, data, drip=drip)
         finally:
@@ -199,7 +215,7 @@ def noise(data: bytes) -> Attack:
     """The same after Noise was agreed on."""
 
     async def attack(victim: Victim) -> str:
-        stream = await dial_websocket(victim.address)
+        stream = await victim.dial()
         try:
             await select_one(stream, [NOISE])
             return await talk(stream, data)
@@ -239,7 +255,7 @@ def frames(*sent: bytes, repeat: int = 1, answer_pings: bool = True) -> Attack:
     """Send these frames, `repeat` times over, on an encrypted connection, up to its end or the first stream reset."""
 
     async def attack(victim: Victim) -> str:
-        raw_stream = await dial_websocket(victim.address)
+        raw_stream = await victim.dial()
         await select_one(raw_stream, [NOISE])
         channel = await secure_outbound(raw_stream, PrivateKey.generate(), victim.host.peer)
         try:
@@ -331,7 +347,7 @@ def call(respond: Callable[[Stream], Awaitable[None]] | None) -> Attack:
         if respond is not None:
             host.handle(STOP_PROTOCOL, respond)
         try:
-            ours = await host.dial(victim.address)
+            ours = await host.dial(victim.address, ssl_context=victim.tls)
             reserving = await _ask(await ours.open_stream([HOP_PROTOCOL]), [encode(HopReserve())])
             assert reserving == "OK; ended"
             return await hop(encode(HopConnect(host.peer)))(victim)

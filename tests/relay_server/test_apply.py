@@ -163,6 +163,7 @@ async def test_connections_in_all_and_handshakes_are_counted(tmp_path: Path) -> 
             "handshakes": 1,
             "reservations": 0,
             "circuits": 0,
+            "buffered_bytes": 0,
         }
         with pytest.raises(DialError):
             async with client(2, server):

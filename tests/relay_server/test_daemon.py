@@ -166,6 +166,23 @@ async def test_metrics_and_health_are_served(tmp_path: Path) -> None:
         assert "reservations" in pages["metrics"]
 
 
+async def test_health_is_served_without_the_library_of_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "prometheus_client.py").write_text("raise ModuleNotFoundError('it is not here')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'path'}:{os.environ.get('PYTHONPATH', '')}")
+    async with daemon(tmp_path, 'metrics.listen = "127.0.0.1:0"') as relay:
+        await relay.until_logged("health is served at 127.0.0.1 port ")
+        assert "there are no metrics, only health" in "".join(relay.log)
+        port = int(relay.log[-1].rsplit(" ", 1)[1])
+        for page, status in (("healthz", 200), ("readyz", 200), ("metrics", 501)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET /{page} HTTP/1.1\r\n\r\n".encode())
+            assert (await asyncio.wait_for(reader.read(), 5)).startswith(f"HTTP/1.1 {status} ".encode())
+            writer.close()
+
+
 def test_a_process_that_hangs_while_it_stops_is_ended() -> None:
     script = (
         "import time\nfrom p2pchat_relay.daemon import _deadline\nwith _deadline(0.1):\n    time.sleep(60)"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from p2pchat_relay.config_sources import ConfigSources
 from p2pchat_relay.metrics import RelayMetrics
@@ -18,18 +22,23 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "packaging"
 
 
-def every_metric() -> set[str]:
+def full_metrics() -> RelayMetrics:
     metrics = RelayMetrics()
     metrics.request_refused("reserve", "x", "x")
     metrics.circuit_ended("x", 1.0)
     metrics.connection_refused("x")
+    metrics.connection_cut("x")
     metrics.handshake_failed("x")
     metrics.stun_answered("x")
     metrics.stun_dropped("x")
     metrics.watch_certificate(lambda: 1.0)
     metrics.watch_draining(lambda: False)
     metrics.watch_levels(lambda: [Level("x", 1, 2)])
-    lines = metrics.render().decode().splitlines()
+    return metrics
+
+
+def every_metric() -> set[str]:
+    lines = full_metrics().render().decode().splitlines()
     return {re.split(r"[{ ]", line, maxsplit=1)[0] for line in lines if not line.startswith("#")}
 
 
@@ -52,6 +61,30 @@ def test_the_dashboard_shows_metrics_that_exist_and_all_of_them() -> None:
     histograms = {name.removesuffix("_bucket") for name in ours if name.endswith("_bucket")}
     counted = {name for name in ours if name.removesuffix("_sum").removesuffix("_count") not in histograms}
     assert counted - shown == internal
+
+
+def labels_of_every_metric() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    metrics = full_metrics().render().decode().splitlines()
+    for name, labels in (
+        re.match(r"(\w+)(?:\{(.*)\})? ", line).groups("") for line in metrics if line[0] != "#"
+    ):  # type: ignore[union-attr]
+        found.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    return found
+
+
+def test_the_dashboard_asks_for_labels_that_exist() -> None:
+    dashboard = json.loads((PACKAGING / "grafana-dashboard.json").read_text())
+    existing = labels_of_every_metric()
+    from_prometheus = {"job", "instance"}
+    for expression in (target["expr"] for panel in dashboard["panels"] for target in panel["targets"]):
+        assert expression.count("(") == expression.count(")")
+        known = set(from_prometheus)
+        for name, selector in re.findall(r"\b((?:p2pchat_relay|process)_\w+)\{(.*?)\}", expression):
+            known |= existing[name]
+            assert set(re.findall(r'(\w+)=~?"', selector)) <= existing[name] | from_prometheus, expression
+        for wanted in re.findall(r"\b(?:by|on) ?\(([\w,]+)\)", expression):
+            assert set(wanted.split(",")) <= known, expression
 
 
 def test_panels_do_not_overlap_and_have_numbers_of_their_own() -> None:
@@ -112,6 +145,20 @@ def test_the_example_configuration_is_good(tmp_path: Path) -> None:
         assert f"# {name} = {getattr(config.limits, name)}\n" in commented, (
             "what is shown as the default is it"
         )
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_finds_the_unit_well_hardened() -> None:
+    """What docs/relay.md says of it, and not worse."""
+    argv = ["systemd-analyze", "security", "--offline=true", str(PACKAGING / "p2pchat-relay.service")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    if "Overall exposure level" not in done.stdout:
+        pytest.skip(f"it cannot tell: {done.stderr.strip()}")
+    found = re.search(r"Overall exposure level.*?: ([0-9.]+) ", done.stdout)
+    assert found is not None
+    documented = re.search(r"exposure level of ([0-9.]+)", (ROOT / "docs" / "relay.md").read_text())
+    assert documented is not None
+    assert float(found[1]) <= float(documented[1])
 
 
 def test_the_unit_asks_for_what_the_relay_gives() -> None:

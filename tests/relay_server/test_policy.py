@@ -282,6 +282,7 @@ def test_how_full_it_is() -> None:
         Level("connections", 1, 10),
         Level("reservations", 1, 20),
         Level("circuits", 1, 30),
+        Level("buffered_bytes", 0, policy.limits.max_buffered_bytes),
     ]
 
 

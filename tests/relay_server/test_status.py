@@ -127,7 +127,6 @@ async def test_health_and_readiness() -> None:
         reason[0] = "draining: 2 circuits left"
         assert await get(server, "/readyz") == (503, "draining: 2 circuits left\n")
         assert await get(server, "/healthz") == (200, "ok\n")
-        assert (await get(server, "/metrics"))[0] == 404, "not enabled"
         assert (await get(server, "/nothing"))[0] == 404
         assert (await get(server, "/"))[0] == 200
         assert await get(server, "/healthz", "HEAD") == (200, "")
@@ -189,11 +188,17 @@ def test_other_addresses_are_refused(text: str) -> None:
         parse_status_address(text)
 
 
-def test_without_the_library_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_library_there_is_health_and_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "p2pchat_relay.metrics")
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(ConfigError, match=r"install p2pchat\[metrics\]"):
-        load_metrics()
+    metrics = load_metrics()
+    assert metrics is None
+    async with serving(metrics=metrics) as server:
+        assert (await get(server, "/healthz"))[0] == 200
+        assert (await get(server, "/readyz"))[0] == 200
+        status, body = await get(server, "/metrics")
+        assert (status, body.count("\n")) == (501, 1)
+        assert "p2pchat[metrics]" in body
 
 
 def test_the_library_is_loaded_only_for_metrics() -> None:

@@ -1,4 +1,4 @@
-"""Which candidates of the peer are used (RELIABILITY L9)."""
+"""Which candidates of the peer are used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine of one stream over a data channel (PROTOCOL section 10.2-10.3)."""
+"""The machine of one stream over a data channel (docs/wire.md sections 10.2 and 10.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Session descriptions (PROTOCOL section 9.5)."""
+"""Session descriptions (docs/wire.md section 9.5)."""
 
 from __future__ import annotations
 

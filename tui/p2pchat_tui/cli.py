@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from p2pchat_tui.options import options_of, read_arguments
@@ -16,22 +17,31 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run p2pchat and return its exit code: 0, 1 when it could not start, 2 for a mistake on the command line."""
-    arguments = read_arguments(sys.argv[1:] if argv is None else argv)
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["key"]:
+        from p2pchat_tui import key_command
+
+        return key_command.main(argv[1:])
+    arguments = read_arguments(argv)
     if arguments.config_action:
         from p2pchat_tui import config_command
 
         return config_command.run(arguments)
     options = options_of(arguments)
     # Only now: --version, --help and mistakes answer without loading any of this.
-    from p2pchat_core.errors import ConfigError
+    from p2pchat_core.errors import ConfigError, IdentityError
     from p2pchat_tui.logs import configure_logging
+    from p2pchat_tui.passphrase import unlock
 
     _dump_no_core()
     try:
         configure_logging(options)
-    except ConfigError as error:
+        key = unlock(options.data_dir / "identity.key", options.passphrase_fd)
+    except (ConfigError, IdentityError) as error:
         print(f"p2pchat: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return 2 if isinstance(error, ConfigError) else 1
+    if key is not None:
+        options = replace(options, identity=key)
     if options.headless:
         from p2pchat_tui import headless
 

@@ -27,11 +27,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="p2pchat",
         usage="p2pchat [options] [ADDRESS]\n       p2pchat headless [options] [ADDRESS]\n"
-        "       p2pchat config show|check|path [options]",
+        "       p2pchat config show|check|path [options]\n       p2pchat key show|passphrase|export|import [options]",
         description="Chat directly, end to end encrypted, with whoever gives you their address.",
         epilog="With 'headless' there is no screen: JSON commands are read from standard input, one a line, and "
         "replies and events are written to standard output. 'config' shows the settings that count and where "
-        "each comes from, checks them, or says where their file is.",
+        "each comes from, checks them, or says where their file is. 'key' shows who you are, gives your key a "
+        "passphrase, and moves it to another machine.",
         allow_abbrev=False,
     )
     parser.add_argument("words", nargs="*", metavar="ADDRESS", help="whom to connect to at the start")
@@ -49,6 +50,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--profile", metavar="NAME", help="another identity, history and section of the settings"
     )
     state.add_argument("--data-dir", type=Path, metavar="DIR", help="identity, history and everything else")
+    state.add_argument(
+        "--passphrase-fd",
+        type=int,
+        metavar="N",
+        help="read the passphrase of the key from this open descriptor",
+    )
     state.add_argument("--log-file", type=Path, metavar="FILE", help="write a log there")
     state.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="default: warning")
     _add_network(parser.add_argument_group("network"))

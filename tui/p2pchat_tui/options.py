@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from p2pchat_core.chat.model import ServiceConfig
+    from p2pchat_core.identity.keys import PrivateKey
 
 __all__ = [
     "CONFIG_ACTIONS",
     "Arguments",
     "Options",
     "check_options",
+    "data_dir_of",
     "effective",
     "make_options",
     "options_of",
@@ -60,6 +62,8 @@ class Options:
         log_file: where the log goes; ``None`` is standard error in headless mode and nowhere otherwise.
         preferences: what concerns the screen and the line mode only.
         config_file: where the settings are, or would be.
+        passphrase_fd: where the passphrase of the key is read from; asked for if needed and not given.
+        identity: the key, if it had to be opened before the start.
     """
 
     headless: bool
@@ -78,6 +82,8 @@ class Options:
     plain: bool = False
     preferences: Preferences = field(default_factory=Preferences)
     config_file: Path | None = field(default=None, compare=False)
+    passphrase_fd: int | None = None
+    identity: PrivateKey | None = field(default=None, compare=False, repr=False)
 
     def service_config(self) -> ServiceConfig:
         """Return what the chat service is started with."""
@@ -91,6 +97,7 @@ class Options:
             name=self.name,
             contacts_only=self.contacts_only,
             relay_stun=self.relay_stun,
+            identity=self.identity,
         )
 
 
@@ -173,9 +180,7 @@ def read_arguments(argv: Sequence[str], *, default_data_dir: Path | None = None)
         parser.error("--plain and headless exclude each other.")
     if found.no_stun and found.stun:
         parser.error("--stun and --no-stun exclude each other.")
-    profile = found.profile or os.environ.get(_PROFILE_VARIABLE) or None
-    if profile is not None and not _PROFILE.fullmatch(profile):
-        parser.error(f"{profile!r} is no name for a profile; use letters, digits, - and _, 32 at most.")
+    profile = _profile(parser, found.profile)
     named = found.config or os.environ.get(_CONFIG_VARIABLE)
     flags, names = _flags(found)
     return Arguments(
@@ -190,6 +195,22 @@ def read_arguments(argv: Sequence[str], *, default_data_dir: Path | None = None)
         profile=profile,
         data_dir=_data_dir(found.data_dir, profile, default_data_dir),
     )
+
+
+def data_dir_of(parser: argparse.ArgumentParser, given: Path | None, profile: str | None) -> Path:
+    """Return the folder that ``--data-dir`` and ``--profile``, or the environment, mean.
+
+    Raises:
+        SystemExit: the profile has no name that can be used.
+    """
+    return _data_dir(given, _profile(parser, profile), None)
+
+
+def _profile(parser: argparse.ArgumentParser, given: str | None) -> str | None:
+    profile = given or os.environ.get(_PROFILE_VARIABLE) or None
+    if profile is not None and not _PROFILE.fullmatch(profile):
+        parser.error(f"{profile!r} is no name for a profile; use letters, digits, - and _, 32 at most.")
+    return profile
 
 
 def effective(arguments: Arguments) -> tuple[dict[str, Any], dict[str, str]]:
@@ -233,6 +254,7 @@ def make_options(arguments: Arguments, values: Mapping[str, Any]) -> Options:
         plain=found.plain,
         preferences=_preferences(values, arguments.config_file.parent / "themes"),
         config_file=arguments.config_file,
+        passphrase_fd=found.passphrase_fd,
     )
 
 

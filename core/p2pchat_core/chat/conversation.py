@@ -3,7 +3,7 @@
 Between two p2pchat peers a session carries it (`chat/speaking.py`, `chat/listening.py`). All others are talked with
 over ``/libp2p/examples/chat/1.0.0``, which is what the rest of this module is about.
 
-That protocol (PROTOCOL section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
+That protocol (docs/wire.md section 11) has no frames and no acknowledgements. Whoever speaks first opens a stream; both
 then speak on it. So every chat stream is read, and we write on the newest: the last the peer opened, or our own if that
 is newer. A stream is never half-closed by us, because the browser page does not survive that, and after a loss the page
 can only be repaired by a stream that we open; so we do, even with nothing to say.
@@ -29,6 +29,7 @@ from p2pchat_core.errors import (
     NotConnectedError,
     P2PChatError,
     StoreError,
+    StrangerLimitError,
     StreamLimitError,
     UnsupportedProtocolError,
 )
@@ -305,7 +306,7 @@ class Conversation:
         for connection in connections:
             if not connection.limited:
                 return connection, False
-        # js resets chat streams on limited circuits (PROTOCOL section 8.7); ours takes them.
+        # js resets chat streams on limited circuits (docs/wire.md section 8.7); ours takes them.
         info = await self._identified(connections[0])
         if info is not None and info.agent.startswith(_OUR_AGENT):
             return connections[0], True
@@ -410,10 +411,18 @@ class Conversation:
             await self._store.add(
                 message_id, self._name, text, outgoing=False, sent_at=now, state=MessageState.RECEIVED
             )
+        except StrangerLimitError as error:
+            self._complain_of_stranger(error)
+            return
         except StoreError as error:
             # It cannot be kept, but it can still be read.
             self._hub.emit(ErrorEvent(error.code, str(error), self._name))
         self._hub.emit(MessageEvent(self._name, text, message_id, now))
+
+    def _complain_of_stranger(self, error: P2PChatError) -> None:
+        if error.code != self._complaint:
+            self._complaint = error.code
+            self._hub.emit(ErrorEvent(error.code, str(error), self._name))
 
     async def _slow_down(self, amount: int) -> None:
         delay = self._allowance.take(amount, self._clock.monotonic())

@@ -13,6 +13,7 @@ from p2pchat_core.net.tasks import TaskOwner
 
 if TYPE_CHECKING:
     from p2pchat_core.chat.event_hub import EventHub
+    from p2pchat_core.chat.people import People
     from p2pchat_core.chat.store import Store
     from p2pchat_core.clock import Clock
     from p2pchat_core.net.connection import Connection
@@ -37,7 +38,7 @@ class Conversations:
         clock: Clock,
         *,
         known: list[PeerId],
-        contacts: set[PeerId],
+        people: People,
         unfinished: dict[PeerId, int],
     ) -> None:
         """Not called directly: see `load`."""
@@ -46,13 +47,15 @@ class Conversations:
         self._store = store
         self._hub = hub
         self._clock = clock
-        self._contacts = contacts
+        self._people = people
         self._unfinished = unfinished
         self._open: dict[PeerId, Conversation] = {}
         self._tasks = TaskOwner("conversations")
 
     @classmethod
-    async def load(cls, node: Node, store: Store, hub: EventHub, clock: Clock) -> Conversations:
+    async def load(
+        cls, node: Node, store: Store, hub: EventHub, clock: Clock, people: People
+    ) -> Conversations:
         """Read from the store who is known and what waits.
 
         Raises:
@@ -64,7 +67,7 @@ class Conversations:
             hub,
             clock,
             known=[PeerId.parse(peer) for peer in await store.peers()],
-            contacts={PeerId.parse(peer) for peer in await store.contacts()},
+            people=people,
             unfinished={
                 PeerId.parse(peer): count for peer, count in (await store.unfinished_counts()).items()
             },
@@ -88,18 +91,21 @@ class Conversations:
         return len(self._open)
 
     def is_contact(self, peer: PeerId) -> bool:
-        """Whether the user has ever connected to `peer`."""
-        return peer in self._contacts
+        """Whether the user wants to talk with `peer`."""
+        return self._people.is_contact(peer)
 
-    async def befriend(self, peer: PeerId) -> None:
-        """Make `peer` a contact, for good.
+    async def drop(self, peer: PeerId) -> None:
+        """End the conversation with `peer`, and hand nothing over to it any more."""
+        self.known.pop(peer, None)
+        self._unfinished.pop(peer, None)
+        conversation = self._open.pop(peer, None)
+        if conversation is not None:
+            await conversation.close()
 
-        Raises:
-            StoreError: it cannot be stored.
-        """
-        if peer not in self._contacts:
-            self._contacts.add(peer)
-            await self._store.add_contact(str(peer), self._clock.time())
+    def take_up(self, peer: PeerId, unfinished: int) -> None:
+        """So many messages wait for `peer`, with whom there is no conversation at the moment."""
+        if unfinished and peer not in self._open:
+            self._unfinished[peer] = unfinished
 
     async def send(self, peer: PeerId, text: str) -> str:
         """Store a message; see `Conversation.send`."""

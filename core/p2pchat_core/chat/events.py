@@ -1,16 +1,21 @@
 """What the chat service tells a user interface: typed facts, in the order they happened.
 
-The names are those of the JSON lines (DESIGN section 7); a screen and a script hear the same.
+The names are those of the JSON lines (docs/headless.md); a screen and a script hear the same.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pchat_core.chat.model import Contact
 
 __all__ = [
     "ConnectionEvent",
     "ConnectionState",
+    "ContactEvent",
     "ErrorEvent",
     "Event",
     "ListeningEvent",
@@ -83,7 +88,7 @@ class StepEvent:
 
     Attributes:
         peer: base58 PeerId the connection is to (for step 1: the relay's).
-        step: 1 to 8 as numbered in DESIGN section 1.
+        step: 1 to 8 as numbered in docs/architecture.md.
         name: the step in a few words.
         ms: milliseconds this step took.
         detail: one line more, such as the failure or the candidate pair.
@@ -105,6 +110,8 @@ class ConnectionEvent:
         remote_address: the peer's multiaddr, or for a direct path the remote candidate's `host:port` when known.
         limited: the path is a circuit with a byte or time limit.
         reason: one sentence, when closed.
+        limit_bytes: how much the circuit carries in each direction, ``None`` if as much as one likes.
+        limit_seconds: how long it may last, ``None`` if as long as one likes.
     """
 
     peer: str
@@ -113,6 +120,16 @@ class ConnectionEvent:
     remote_address: str
     limited: bool = False
     reason: str = ""
+    limit_bytes: int | None = None
+    limit_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactEvent:
+    """A contact changed, a stranger appeared, or one of them is known no more (`forgotten`)."""
+
+    contact: Contact
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +172,7 @@ Event = (
     | RelayEvent
     | StepEvent
     | ConnectionEvent
+    | ContactEvent
     | MessageEvent
     | SentEvent
     | ErrorEvent

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from p2pchat_core.chat.message_table import check_room
 from p2pchat_core.errors import LocalProtocolError
 from p2pchat_core.wire.session import ID_SIZE, Message, Position, resume_at
 
@@ -155,8 +156,10 @@ def receive(
 
     Raises:
         LocalProtocolError: there is a gap before them.
+        StrangerLimitError: it is a stranger who has said enough.
     """
     fresh: list[Received] = []
+    check_room(db, peer)
     with db:
         position = _position(db, peer)
         if position is None or position.log != log:

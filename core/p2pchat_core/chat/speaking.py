@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.stream import Stream
     from p2pchat_core.net.tasks import TaskOwner
+    from p2pchat_core.wire.session import Message
 
 __all__ = ["Speaking", "rank"]
 
@@ -36,13 +37,15 @@ logger = logging.getLogger(__name__)
 
 _BATCH: Final = 64
 """Messages taken from the store at once."""
+_OVERHEAD: Final = 96
+"""Bytes that a message costs on a circuit besides its text: its number, id and time, yamux and Noise."""
 _STALL: Final = 2.0
 """A timer this late means that our own program stood still, not that the peer was silent."""
 
 
-def rank(connection: Connection) -> tuple[bool, bool]:
-    """Return how good a path is for a conversation; smaller is better."""
-    return connection.limited, connection.relayed
+def rank(connection: Connection) -> tuple[bool, bool, bool]:
+    """Return how good a path is for a conversation; smaller is better. One that has a successor ends soon."""
+    return connection.limited, connection.relayed, connection.superseded
 
 
 class _Line:
@@ -57,6 +60,22 @@ class _Line:
     @property
     def connection(self) -> Connection:
         return self.stream.connection
+
+    def affordable(self, messages: list[Message], now: float) -> list[Message]:
+        """Return as many of `messages`, the first ones, as a circuit with a limit should carry now."""
+        budget = self.connection.budget
+        if budget is None:
+            return messages
+        under_way = size = self.machine.outstanding_bytes
+        fit = []
+        for message in messages:
+            size += len((message.text or "").encode()) + _OVERHEAD
+            if not budget.affords(size):
+                break
+            fit.append(message)
+        if fit or under_way:  # the rest is looked at again when these are acknowledged
+            return fit
+        return messages[:1] if budget.must_take(size, now) else []
 
     def end(self) -> None:
         if self.timer is not None:
@@ -133,6 +152,10 @@ class Speaking:
                 return
             if line is not self._line:  # lost or moved meanwhile
                 continue
+            messages = line.affordable(messages, self._clock.monotonic())
+            if not messages:  # another circuit is asked for; if it does not come, these go on the present one
+                asyncio.get_running_loop().call_later(limits.CIRCUIT_PATIENCE, self._on_progress, 0)
+                return
             line.machine.say(messages, self._clock.monotonic())
             for message in messages:
                 if message.sequence > self._sent_up_to:

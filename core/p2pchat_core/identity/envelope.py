@@ -1,4 +1,4 @@
-"""Signed envelopes and the two records that travel in them (PROTOCOL section 7.8)."""
+"""Signed envelopes and the two records that travel in them (docs/wire.md section 7.8)."""
 
 from __future__ import annotations
 

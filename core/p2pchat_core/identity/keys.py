@@ -1,4 +1,4 @@
-"""Public and private keys in libp2p's protobuf form (PROTOCOL section 2).
+"""Public and private keys in libp2p's protobuf form (docs/wire.md section 2).
 
 Our own identities are Ed25519. The other kinds are here to check what peers sign.
 """

@@ -1,4 +1,4 @@
-"""Peer ids: the hash of a public key, or the key itself when it is short (PROTOCOL section 2)."""
+"""Peer ids: the hash of a public key, or the key itself when it is short (docs/wire.md section 2)."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""Self-describing encodings: varints, multibase, multihash and multiaddr (PROTOCOL section 1)."""
+"""Self-describing encodings: varints, multibase, multihash and multiaddr (docs/wire.md section 1)."""
 
 from __future__ import annotations

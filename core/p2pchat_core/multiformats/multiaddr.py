@@ -1,4 +1,4 @@
-"""Multiaddr: an address as a path of components, in text and in bytes (PROTOCOL section 1)."""
+"""Multiaddr: an address as a path of components, in text and in bytes (docs/wire.md section 1)."""
 
 from __future__ import annotations
 

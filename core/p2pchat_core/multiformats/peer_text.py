@@ -1,4 +1,4 @@
-"""The multihash inside a peer id: its rules and its two text forms (PROTOCOL section 2)."""
+"""The multihash inside a peer id: its rules and its two text forms (docs/wire.md section 2)."""
 
 from __future__ import annotations
 

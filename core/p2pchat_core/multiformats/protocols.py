@@ -1,4 +1,4 @@
-"""The one table of multiaddr protocols: names, codes, and values as text and as bytes (PROTOCOL 1.1)."""
+"""The one table of multiaddr protocols: names, codes, and values as text and as bytes (docs/wire.md section 1.1)."""
 
 from __future__ import annotations
 

@@ -19,6 +19,11 @@ class BufferedStream(ByteStream):
         self._pending = ByteQueue() if pending is None else pending
         self._ended = self._closed = self._aborted = False
 
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`; this is what was received."""
+        return len(self._pending)
+
     def read_nowait(self, max_bytes: int = READ_CHUNK) -> bytes | None:
         """See `ByteStream.read_nowait`."""
         self._check_open()

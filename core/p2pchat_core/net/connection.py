@@ -6,13 +6,14 @@ import asyncio
 import enum
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2pchat_core.errors import P2PChatError, StreamLimitError
 from p2pchat_core.limits import HANDLER_GRACE, MAX_STREAMS_PER_CONNECTION
 from p2pchat_core.net.negotiation import answer, select_one
 from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.wire.circuit_budget import CircuitBudget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +67,8 @@ class Route:
         limit: present on circuits whose relay set a limit.
         label: the far end in a few characters, for people: `host:port` of the nominated candidate, or a relay.
         detail: one line more, such as the candidate pair.
+        budget: counts down a circuit with a limit; without it only the time is known.
+        began_at: monotonic seconds when making it began, if that took a while.
     """
 
     kind: Kind
@@ -74,6 +77,8 @@ class Route:
     limit: CircuitLimit | None = None
     label: str = ""
     detail: str = ""
+    budget: CircuitBudget | None = field(default=None, compare=False)
+    began_at: float | None = None
 
 
 class Connection:
@@ -82,9 +87,11 @@ class Connection:
     Attributes:
         peer: who is at the other end, proved by the handshake.
         route: how it travels.
-        opened_at: monotonic seconds.
+        began_at, opened_at: monotonic seconds.
         rtt: the last measured round trip in seconds, if any.
         heard_at: monotonic seconds when something last proved that the peer is there.
+        budget: what is left of a circuit with a limit; ``None`` for all others.
+        successor: the connection that took the place of this one, if any.
     """
 
     def __init__(
@@ -92,9 +99,14 @@ class Connection:
     ) -> None:
         self.peer = peer
         self.route = route
+        self.began_at = opened_at if route.began_at is None else route.began_at
         self.opened_at = opened_at
         self.rtt: float | None = None
         self.heard_at = opened_at
+        self.budget = route.budget
+        if self.budget is None and route.limit is not None:
+            self.budget = CircuitBudget(route.limit.seconds, route.limit.bytes, opened_at)
+        self.successor: Connection | None = None
         self._muxer = muxer
         self._registry = registry
         self._serving: Counter[str] = Counter()
@@ -123,6 +135,20 @@ class Connection:
         return self.route.limit is not None
 
     @property
+    def bytes_left(self) -> int | None:
+        """Bytes that the relay still carries, both ways together; ``None`` without such a limit."""
+        return None if self.budget is None else self.budget.bytes_left
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds until the relay cuts it; ``None`` without such a limit. `now` is monotonic."""
+        return None if self.budget is None else self.budget.seconds_left(now)
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another connection has taken the place of this one, which ends soon."""
+        return self.successor is not None and not self.successor.closed
+
+    @property
     def relayed(self) -> bool:
         """Whether it travels through a relay."""
         return self.route.kind is Kind.CIRCUIT
@@ -136,6 +162,11 @@ class Connection:
     def closed(self) -> bool:
         """Whether it has ended."""
         return self._muxer.closed
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that are held for it in either direction: received and not read, and to be sent."""
+        return self._muxer.buffered
 
     def start(self) -> None:
         """Begin to serve what the peer opens."""

@@ -14,6 +14,7 @@ from p2pchat_core.errors import (
     AddressError,
     ConnectionLostError,
     DialError,
+    HandshakeError,
     IdentityError,
     P2PChatError,
     StreamLimitError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from p2pchat_core.clock import Clock
     from p2pchat_core.identity.keys import PrivateKey
+    from p2pchat_core.net.forwarding import Forwarding
     from p2pchat_core.net.muxer import Muxer
     from p2pchat_core.net.registry import Handler
     from p2pchat_core.net.stream import Stream
@@ -65,7 +67,8 @@ class Host:
     `on_connection` and `on_disconnect` hold callbacks that are called for every connection, in order;
     `on_handshake_failed` those for who was let in and did not come to prove who it is.
     `admit` may refuse an inbound connection by the remote's IP address before anything is spent on it; whoever it
-    let in is told to `released` when the connection is gone. `config` may be replaced by another at any time.
+    let in is told to `released` when the connection is gone. With `forwarding`, both are told ``None`` for the
+    connection of a proxy until that has said whose it is. `config` may be replaced by another at any time.
     """
 
     def __init__(
@@ -79,8 +82,9 @@ class Host:
         self.on_connection: list[Callable[[Connection], None]] = []
         self.on_disconnect: list[Callable[[Connection, str], None]] = []
         self.on_handshake_failed: list[Callable[[Multiaddr, P2PChatError], None]] = []
-        self.admit: Callable[[str], bool] = lambda _remote_ip: True
-        self.released: Callable[[str], None] = lambda _remote_ip: None
+        self.admit: Callable[[str | None], bool] = lambda _remote_ip: True
+        self.released: Callable[[str | None], None] = lambda _remote_ip: None
+        self.forwarding: Forwarding | None = None
         self._connections: defaultdict[PeerId, list[Connection]] = defaultdict(list)
         self._listeners: list[WebSocketListener | TcpListener] = []
         self._proving: dict[WebSocketStream | TcpStream, None] = {}
@@ -118,13 +122,16 @@ class Host:
     # --- connections --------------------------------------------------------------------------------------------
 
     def connections(self, peer: PeerId | None = None) -> list[Connection]:
-        """Return the open connections, to one peer or all, best first: direct, plain, unlimited, limited, newest."""
+        """Return the open connections, to one peer or all, best first: direct, plain, unlimited, limited, newest.
+
+        Those that have a successor come behind it.
+        """
         if peer is not None:
             found = list(self._connections.get(peer, ()))
         else:
             found = [c for group in self._connections.values() for c in group]
         alive = [c for c in found if not c.closed]
-        return sorted(alive, key=lambda c: (_RANK[c.route.kind], c.limited, -c.opened_at))
+        return sorted(alive, key=lambda c: (_RANK[c.route.kind], c.limited, c.superseded, -c.opened_at))
 
     def adopt(self, peer: PeerId, muxer: Muxer, route: Route) -> Connection:
         """Take an upgraded transport into the table and begin to serve it.
@@ -234,7 +241,10 @@ class Host:
                 self._on_inbound,
                 ssl_context=ssl_context,
                 admit=self._admits,
+                readmit=lambda client_ip: self.admit(client_ip),
                 released=self._on_released,
+                failed=self._on_failed,
+                forwarding=self.forwarding,
                 open_timeout=self.config.upgrade_timeout,
             )
         self._listeners.append(listener)
@@ -256,7 +266,12 @@ class Host:
         """Inbound connections that have not proved who they are yet."""
         return len(self._proving) + sum(listener.waiting for listener in self._listeners)
 
-    def _admits(self, remote_ip: str) -> bool:
+    @property
+    def buffered_before(self) -> int:
+        """Bytes held for those who have not proved who they are; for the others see `Connection.buffered`."""
+        return sum(raw.buffered for raw in self._proving)
+
+    def _admits(self, remote_ip: str | None) -> bool:
         if self._closing or not self.admit(remote_ip):
             return False
         room = sum(len(group) for group in self._connections.values()) < self.config.max_connections
@@ -281,8 +296,13 @@ class Host:
             listener.drop_waiting()
         return proving is not None or listener is not None
 
-    def _on_released(self, remote_ip: str) -> None:
+    def _on_released(self, remote_ip: str | None) -> None:
         self.released(remote_ip)
+
+    def _on_failed(self, remote_address: Multiaddr, error: P2PChatError) -> None:
+        if not self._closing:
+            for callback in self.on_handshake_failed:
+                callback(remote_address, error)
 
     async def _on_inbound(self, raw: WebSocketStream | TcpStream) -> None:
         self._proving[raw] = None
@@ -293,8 +313,9 @@ class Host:
         except P2PChatError as error:
             logger.debug("inbound connection from %s was not completed: %s", raw.remote_address, error)
             raw.abort()
-            for callback in self.on_handshake_failed:
-                callback(raw.remote_address, error)
+            if raw not in self._proving:
+                error = HandshakeError("It had to make room for others.", "crowded")
+            self._on_failed(raw.remote_address, error)
             return
         finally:
             self._proving.pop(raw, None)
@@ -305,8 +326,7 @@ class Host:
             connection = self.adopt(upgraded.peer, upgraded.muxer, route)
         except P2PChatError as error:
             logger.debug("inbound connection from %s was refused: %s", raw.remote_address, error)
-            for callback in self.on_handshake_failed:
-                callback(raw.remote_address, error)
+            self._on_failed(raw.remote_address, error)
             return
         await connection.wait_closed()
 

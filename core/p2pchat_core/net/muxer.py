@@ -48,6 +48,11 @@ class Muxer(ABC):
         """Wait until the connection has ended and all tasks with it, and return the reason, a sentence."""
 
     @property
+    def buffered(self) -> int:
+        """Bytes that are held for the connection in either direction, as far as that is known."""
+        return 0
+
+    @property
     @abstractmethod
     def closed(self) -> bool:
         """Whether the connection has ended."""

@@ -47,15 +47,15 @@ async def answer(
     """Answer the peer's proposals until one is `supported`, and return it.
 
     Raises:
-        RemoteProtocolError: the peer proposed nonsense, too much or nothing that is supported, or took longer
-            than `limits.NEGOTIATION_TIMEOUT`.
+        RemoteProtocolError: the peer proposed nonsense, too much or nothing that is supported.
+        NoAnswerError: it took longer than `limits.NEGOTIATION_TIMEOUT`.
         StreamError, ConnectionLostError: as in `ByteStream.read` and `write`.
     """
     try:
         async with asyncio.timeout(limits.NEGOTIATION_TIMEOUT):
             selected = await _run(stream, MultistreamListener(supported, listing))
     except TimeoutError:
-        raise RemoteProtocolError("The peer took too long to choose a protocol.") from None
+        raise NoAnswerError("The peer took too long to choose a protocol.") from None
     # The listening machine never refuses: it answers until the peer gives up or goes too far.
     assert selected is not None
     return selected

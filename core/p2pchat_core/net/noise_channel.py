@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from p2pchat_core import limits
 from p2pchat_core.errors import (
     ConnectionLostError,
-    DialError,
+    NoAnswerError,
     ProtocolError,
     RemoteProtocolError,
 )
@@ -52,6 +52,11 @@ class NoiseChannel(BufferedStream):
         self._pending.append(session.take_plaintext())
         raw.on_readable = self.notify_readable
         raw.on_writable = self.notify_writable
+
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`."""
+        return super().buffered + self._session.buffered + self.raw.buffered
 
     def can_send(self) -> bool:
         """See `ByteStream.can_send`."""
@@ -109,7 +114,7 @@ async def secure_outbound(raw: ByteStream, identity: PrivateKey, expected: PeerI
     Raises:
         IdentityError: it is not the expected peer, or it cannot prove who it is.
         RemoteProtocolError: it does not keep to the protocol.
-        DialError: it did not complete the handshake within `limits.NEGOTIATION_TIMEOUT`.
+        NoAnswerError: it did not complete the handshake within `limits.NEGOTIATION_TIMEOUT`.
         StreamError, ConnectionLostError: the transport broke.
     """
     return await _secure(raw, identity, expected, initiator=True)
@@ -138,7 +143,7 @@ async def _secure(
         return NoiseChannel(raw, handshake.result, handshake.session())
     except TimeoutError:
         raw.abort()
-        raise DialError("The peer did not complete the encryption handshake in time.") from None
+        raise NoAnswerError("The peer did not complete the encryption handshake in time.") from None
     except BaseException:
         raw.abort()
         raise

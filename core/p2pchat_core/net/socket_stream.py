@@ -41,6 +41,11 @@ class Socket(ABC):
         self.stream: SocketStream | None = None
         self._held = False
 
+    @property
+    def buffered(self) -> int:
+        """Bytes held besides `pending`. Of a connection that is being cut: none, since a transport cannot tell."""
+        return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
+
     @abstractmethod
     def send(self, data: bytes | memoryview) -> None:
         """Give bytes to the transport."""
@@ -98,6 +103,11 @@ class SocketStream(BufferedStream):
         super().__init__(socket.pending)
         self._socket = socket
         socket.stream = self
+
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`."""
+        return super().buffered + self._socket.buffered
 
     def can_send(self) -> bool:
         """See `ByteStream.can_send`."""

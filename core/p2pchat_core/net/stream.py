@@ -123,6 +123,11 @@ class ByteStream(ABC):
     def abort(self) -> None:
         """Give both directions up at once. Never raises; calling it again does nothing."""
 
+    @property
+    def buffered(self) -> int:
+        """Bytes that are held for it in either direction, as far as that is known."""
+        return 0
+
     async def read_exactly(self, count: int) -> bytes:
         """Return exactly `count` bytes.
 

@@ -209,6 +209,14 @@ class TcpListener:
     async def _serve(self, stream: TcpStream, remote_ip: str) -> None:
         self.waiting -= 1
         try:
+            await self._hand_over(stream)
+            await stream.wait_closed()
+        finally:
+            self._streams.discard(stream)
+            self._released(remote_ip)
+
+    async def _hand_over(self, stream: TcpStream) -> None:
+        try:
             await self._on_connection(stream)
         except P2PChatError as error:
             logger.debug("the connection from %s was not kept: %s", stream.remote_address, error)
@@ -216,11 +224,6 @@ class TcpListener:
         except Exception:
             logger.exception("the handler of a new connection failed")
             stream.abort()
-        try:
-            await stream.wait_closed()
-        finally:
-            self._streams.discard(stream)
-            self._released(remote_ip)
 
 
 def _name(name: tuple[str, int] | tuple[str, int, int, int] | None) -> tuple[str, int]:

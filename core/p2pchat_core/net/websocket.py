@@ -1,4 +1,4 @@
-"""WebSockets as byte streams: dialling and listening (PROTOCOL section 4).
+"""WebSockets as byte streams: dialling and listening (docs/wire.md section 4).
 
 Message boundaries mean nothing: what one peer writes at once may arrive as many messages, some of them empty.
 """
@@ -17,8 +17,10 @@ from p2pchat_core.errors import (
     AddressError,
     ConfigError,
     DialError,
+    HandshakeError,
     P2PChatError,
 )
+from p2pchat_core.net.door import Gatekeeper
 from p2pchat_core.net.socket_errors import FAMILY, dial_failure, listen_failure
 from p2pchat_core.net.socket_stream import SocketStream
 from p2pchat_core.wire.ws_address import websocket_address, websocket_target
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from p2pchat_core.multiformats.multiaddr import Multiaddr
+    from p2pchat_core.net.door import WebSocketServer
+    from p2pchat_core.net.forwarding import Forwarding
     from p2pchat_core.net.websocket_library import WebSocketEnd
-    from p2pchat_core.net.websocket_server import WebSocketServer
 
 __all__ = ["WebSocketListener", "WebSocketStream", "dial_websocket"]
 
@@ -40,8 +43,8 @@ class WebSocketStream(SocketStream):
 
     def __init__(self, end: WebSocketEnd, *, tls: bool) -> None:
         self.opened_at = end.opened_at
-        self.remote_address = websocket_address(*_host_and_port(end.remote_address), tls=tls)
-        self.local_address = websocket_address(*_host_and_port(end.local_address), tls=tls)
+        self.remote_address = websocket_address(*end.remote, tls=tls)
+        self.local_address = websocket_address(*end.local, tls=tls)
         self._end_point = end
         super().__init__(end)
 
@@ -109,8 +112,11 @@ class WebSocketListener:
         on_connection: Callable[[WebSocketStream], Awaitable[None]],
         *,
         ssl_context: ssl.SSLContext | None = None,
-        admit: Callable[[str], bool] = lambda _remote_ip: True,
-        released: Callable[[str], None] = lambda _remote_ip: None,
+        admit: Callable[[str | None], bool] = lambda _remote_ip: True,
+        readmit: Callable[[str], bool] = lambda _remote_ip: True,
+        released: Callable[[str | None], None] = lambda _remote_ip: None,
+        failed: Callable[[Multiaddr, P2PChatError], None] = lambda _remote, _error: None,
+        forwarding: Forwarding | None = None,
         open_timeout: float = limits.WS_OPEN_TIMEOUT,
     ) -> WebSocketListener:
         """Listen at an IP address.
@@ -120,8 +126,13 @@ class WebSocketListener:
             on_connection: called for each WebSocket. The stream lives on after it returns; when it raises, the
                 stream is aborted. It is cancelled when the listener closes.
             ssl_context: needed for wss addresses, and only for them.
-            admit: asked with the remote's IP address before anything else; false drops the connection.
+            admit: asked with the remote's IP address before anything else; false drops the connection. With
+                ``None`` for a proxy that has not said yet whom it speaks for.
+            readmit: asked with the address that a proxy then gave, after `released` was told ``None``; false
+                refuses the connection.
             released: told the IP address of each connection that was admitted when it is gone.
+            failed: told of who was admitted and did not become a WebSocket, and why.
+            forwarding: the proxies that are believed.
             open_timeout: seconds for a TCP connection to become a WebSocket.
 
         Raises:
@@ -138,15 +149,18 @@ class WebSocketListener:
         if target.tls and ssl_context is None:
             raise ConfigError(f"Listening at {address} needs a TLS certificate and its key.")
         self = cls(on_connection, target.tls)
+
+        def on_failed(remote: tuple[str, int], error: P2PChatError) -> None:
+            failed(websocket_address(*remote, tls=target.tls), error)
+
+        keeper = Gatekeeper(admit, readmit, released, on_failed, forwarding, open_timeout)
         try:
             self._door = await serve_websockets(
                 target.host,
                 target.port,
                 self._accept,
                 ssl_context=ssl_context if target.tls else None,
-                admit=admit,
-                released=released,
-                open_timeout=open_timeout,
+                keeper=keeper,
             )
         except OSError as error:
             raise ConfigError(listen_failure(target.host, target.port, error)) from error
@@ -186,7 +200,7 @@ class WebSocketListener:
         """Cut the oldest of those."""
         visitor = next(iter(self._door.waiting))
         # It no longer counts from now on, though the loop reports its end only later.
-        del self._door.waiting[visitor]
+        self._door.fail(visitor, HandshakeError("It had to make room for others.", "crowded"))
         visitor.abort()
 
     async def _accept(self, end: WebSocketEnd) -> None:
@@ -209,13 +223,6 @@ class WebSocketListener:
             stream.abort()
         # The library closes the connection when this returns; it is the stream's owner who decides when.
         await stream.wait_closed()
-
-
-def _host_and_port(address: Any) -> tuple[str, int]:
-    host, port = address[:2]
-    # A link-local IPv6 address carries its interface in the fourth field.
-    scope = address[3] if len(address) > 3 else 0
-    return (f"{host}%{scope}" if scope and "%" not in host else host), port
 
 
 def _name(sock: socket.socket) -> tuple[str, int]:

@@ -18,6 +18,7 @@ from websockets.protocol import State
 
 from p2pchat_core import limits
 from p2pchat_core.errors import ConnectionLostError, DialError
+from p2pchat_core.net.door import host_and_port
 from p2pchat_core.net.socket_errors import happy_eyeballs
 from p2pchat_core.net.socket_stream import Socket
 
@@ -89,6 +90,21 @@ class WebSocketEnd(Connection, Socket):
         Socket.__init__(self)
 
     # --- for the stream -----------------------------------------------------------------------------------
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """IP address and port of the peer."""
+        return host_and_port(self.remote_address)
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """IP address and port of our side."""
+        return host_and_port(self.local_address)
+
+    @property
+    def buffered(self) -> int:
+        """See `Socket.buffered`; with the frame that is arriving, and the answers to pings."""
+        return len(self.protocol.reader.buffer) + super().buffered
 
     def send(self, data: bytes | memoryview) -> None:  # type: ignore[override]
         """Queue one message."""

@@ -1,4 +1,4 @@
-"""Listening with the `websockets` library: who came in, what is not a WebSocket yet, and TLS before it is one."""
+"""Listening with the `websockets` library: TLS, and the request, before a connection is a WebSocket (see `door`)."""
 
 from __future__ import annotations
 
@@ -7,75 +7,29 @@ import http
 import logging
 import os
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 
 from p2pchat_core import limits
-from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.errors import HandshakeError, RemoteProtocolError
+from p2pchat_core.net.door import WebSocketServer
 from p2pchat_core.net.websocket_library import QUIET, SETTINGS, WebSocketEnd
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable
 
     from websockets.http11 import Request, Response
 
-__all__ = ["Visitor", "WebSocketServer", "serve_websockets"]
+    from p2pchat_core.net.door import Gatekeeper, Visitor
+
+__all__ = ["serve_websockets"]
 
 logger = logging.getLogger(__name__)
 
 _NOT_A_WEBSOCKET: Final = "This port speaks WebSocket only. Connect with p2pchat or another libp2p program.\n"
-
-
-class Visitor:
-    """Somebody who was let in, from TCP to the end.
-
-    Attributes:
-        remote_ip: where from.
-        opened_at: when, in the loop's time.
-        abort: cuts the connection, whatever state it is in.
-    """
-
-    def __init__(self, remote_ip: str, opened_at: float, abort: Callable[[], object]) -> None:
-        self.remote_ip = remote_ip
-        self.opened_at = opened_at
-        self.abort = abort
-
-
-class WebSocketServer:
-    """A listening socket and who came through it.
-
-    Attributes:
-        visitors: everybody who is there, in whatever state.
-        waiting: those of them that are no WebSockets yet, oldest first.
-    """
-
-    def __init__(self, admit: Callable[[str], bool], released: Callable[[str], None]) -> None:
-        """Not called directly: see `serve_websockets`."""
-        self.visitors: set[Visitor] = set()
-        self.waiting: dict[Visitor, None] = {}
-        self.handshakes = TaskOwner("TLS handshakes")
-        self._admit = admit
-        self._released = released
-        self.server: Server
-
-    def enter(self, transport: asyncio.Transport, now: float) -> Visitor | None:
-        """Let somebody in, or cut the connection."""
-        peer = transport.get_extra_info("peername")
-        if not peer or not self._admit(peer[0]):
-            transport.abort()
-            return None
-        visitor = Visitor(peer[0], now, transport.abort)
-        self.visitors.add(visitor)
-        self.waiting[visitor] = None
-        return visitor
-
-    def leave(self, visitor: Visitor) -> None:
-        """Note that somebody has gone."""
-        self.visitors.discard(visitor)
-        self.waiting.pop(visitor, None)
-        self._released(visitor.remote_ip)
+_NOT_NOW: Final = "Not from there, or not so many at once.\n"
 
 
 class _Server(WebSocketEnd, ServerConnection):
@@ -84,6 +38,13 @@ class _Server(WebSocketEnd, ServerConnection):
     door: WebSocketServer
     visitor: Visitor | None = None
     made = False
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """IP address and port of the client; port 0 where only a proxy knows it."""
+        if self.visitor is not None and self.visitor.client_ip is not None:
+            return self.visitor.client_ip, 0
+        return super().remote
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.made = True
@@ -96,8 +57,20 @@ class _Server(WebSocketEnd, ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.visitor is not None:
-            self.door.leave(self.visitor)
+            if self._misspoke():
+                self.door.fail(
+                    self.visitor, HandshakeError("What came was no request for a WebSocket.", "http")
+                )
+            self.door.leave(self.visitor, self.loop.time())
         super().connection_lost(exc)
+
+    def _misspoke(self) -> bool:
+        """Whether it was not HTTP, or asked for something else than a WebSocket."""
+        problem = self.protocol.handshake_exc
+        if problem is not None:
+            # The library takes a line without its end for the end of the connection.
+            return not (isinstance(problem.__cause__, EOFError) and self.protocol.reader.eof)
+        return self.response is not None and self.response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS
 
 
 class _TlsGate(asyncio.Protocol):
@@ -108,12 +81,9 @@ class _TlsGate(asyncio.Protocol):
     and given to one with TLS.
     """
 
-    def __init__(
-        self, websocket: _Server, context: ssl.SSLContext, timeout: float, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, websocket: _Server, context: ssl.SSLContext, loop: asyncio.AbstractEventLoop) -> None:
         self._websocket = websocket
         self._context = context
-        self._timeout = timeout
         self._loop = loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -124,16 +94,16 @@ class _TlsGate(asyncio.Protocol):
         try:
             connected = socket.socket(fileno=os.dup(raw.get_extra_info("socket").fileno()))
         except OSError as error:
-            logger.debug("no TLS with %s: %s", visitor.remote_ip, error)
+            logger.debug("no TLS with %s: %s", visitor.address[0], error)
             raw.abort()
-            door.leave(visitor)
+            door.leave(visitor, self._loop.time())
             return
         raw.abort()
         connected.setblocking(False)
         task = door.handshakes.spawn(self._handshake(visitor, connected), "handshake")
         if task is None:
             connected.close()
-            door.leave(visitor)
+            door.leave(visitor, self._loop.time())
         else:
             visitor.abort = task.cancel
             # Not in the task itself: it may be cancelled before it begins.
@@ -146,16 +116,18 @@ class _TlsGate(asyncio.Protocol):
                 lambda: self._websocket,
                 connected,
                 ssl=self._context,
-                ssl_handshake_timeout=self._timeout,
+                ssl_handshake_timeout=self._websocket.door.keeper.open_timeout,
                 ssl_shutdown_timeout=limits.WS_CLOSE_TIMEOUT,
             )
         except OSError as error:
-            logger.debug("no TLS with %s: %s", visitor.remote_ip, error)
+            logger.debug("no TLS with %s: %s", visitor.address[0], error)
+            if isinstance(error, ssl.SSLError):
+                self._websocket.door.fail(visitor, HandshakeError(f"TLS failed: {error}", "tls"))
 
     def _ended(self, visitor: Visitor, connected: socket.socket) -> None:
         if not self._websocket.made:
             connected.close()
-            self._websocket.door.leave(visitor)
+            self._websocket.door.leave(visitor, self._loop.time())
 
 
 async def serve_websockets(
@@ -164,39 +136,36 @@ async def serve_websockets(
     accept: Callable[[WebSocketEnd], Awaitable[None]],
     *,
     ssl_context: ssl.SSLContext | None,
-    admit: Callable[[str], bool],
-    released: Callable[[str], None],
-    open_timeout: float,
+    keeper: Gatekeeper,
 ) -> WebSocketServer:
     """Listen, and run `accept` for each connection that became a WebSocket; when it returns, it is closed.
 
-    `admit` is asked with the remote's IP address before anything is read, TLS included, and `released` told when a
-    connection that was admitted is gone.
+    The keeper is asked before anything is read, TLS included.
 
     Raises:
         OSError: the address cannot be bound.
     """
     loop = asyncio.get_running_loop()
-    door = WebSocketServer(admit, released)
+    door = WebSocketServer(keeper)
 
     def create(*arguments: Any, **options: Any) -> Any:
         websocket = _Server(*arguments, **options)
         websocket.door = door
-        return websocket if ssl_context is None else _TlsGate(websocket, ssl_context, open_timeout, loop)
+        return websocket if ssl_context is None else _TlsGate(websocket, ssl_context, loop)
 
     async def handle(connection: ServerConnection) -> None:
         assert isinstance(connection, _Server)
-        if connection.visitor is not None:
-            door.waiting.pop(connection.visitor, None)
+        assert connection.visitor is not None  # else it would have been cut before
+        door.waiting.pop(connection.visitor, None)
         await accept(connection)
 
-    options = SETTINGS | {"open_timeout": open_timeout}
+    options = SETTINGS | {"open_timeout": keeper.open_timeout}
     del options["ssl_shutdown_timeout"]
     door.server = await serve(
         handle,
         host,
         port,
-        process_request=_refuse_plain_http,
+        process_request=_look_at_request,
         server_header=None,
         create_connection=cast("type[ServerConnection]", create),
         logger=QUIET,
@@ -205,8 +174,20 @@ async def serve_websockets(
     return door
 
 
-def _refuse_plain_http(connection: ServerConnection, request: Request) -> Response | None:
-    """Answer browsers and health checks with a sentence instead of a protocol error."""
-    if "websocket" in ",".join(request.headers.get_all("Upgrade")).lower():
+def _look_at_request(connection: ServerConnection, request: Request) -> Response | None:
+    """Answer browsers, health checks and clients that are not let in with a sentence instead of a protocol error."""
+    if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
+        return connection.respond(http.HTTPStatus.BAD_REQUEST, _NOT_A_WEBSOCKET)
+    assert isinstance(connection, _Server)
+    if connection.visitor is None:
         return None
-    return connection.respond(http.HTTPStatus.BAD_REQUEST, _NOT_A_WEBSOCKET)
+    door, visitor = connection.door, connection.visitor
+    try:
+        if door.name(visitor, request.headers.raw_items()):
+            return None
+    except RemoteProtocolError as error:
+        door.fail(visitor, HandshakeError(str(error), "forwarded"))
+        return connection.respond(http.HTTPStatus.BAD_REQUEST, f"{error}\n")
+    # Whoever turned it away has counted it.
+    door.waiting.pop(visitor, None)
+    return connection.respond(http.HTTPStatus.TOO_MANY_REQUESTS, _NOT_NOW)

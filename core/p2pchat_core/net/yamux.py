@@ -111,6 +111,15 @@ class YamuxMuxer(Muxer):
         return self._session.rtt
 
     @property
+    def buffered(self) -> int:
+        """See `Muxer.buffered`."""
+        return (
+            self._session.buffered
+            + sum(stream.buffered for stream in self._streams.values())
+            + self._channel.buffered
+        )
+
+    @property
     def closed(self) -> bool:
         """Whether the connection has ended."""
         return self._lost is not None
@@ -205,7 +214,8 @@ class YamuxMuxer(Muxer):
 
     def reset_stream(self, stream: YamuxStream) -> None:
         """Nobody wants anything of `stream` any more."""
-        if self._streams.pop(stream.stream_id, None) is stream:
+        # Like every end, this one is an event of the session: there may be one already that was not taken yet.
+        if self._streams.get(stream.stream_id) is stream:
             self._session.reset_stream(stream.stream_id)
             self.pump()
 

@@ -36,6 +36,11 @@ class YamuxStream(Stream):
         """Its number on the wire."""
         return self._stream_id
 
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`; less what the session holds, which counts that for all streams together."""
+        return len(self._pushed_back) + len(self._unsent)
+
     def read_nowait(self, max_bytes: int = READ_CHUNK) -> bytes | None:
         """See `ByteStream.read_nowait`. Reading gives the remote side room to send more."""
         if self._closed:
@@ -105,7 +110,7 @@ class YamuxStream(Stream):
             self.notify_writable()
 
     def mark_ended(self) -> None:
-        """Both sides ended it and all was read: from now on `read` returns ``b""``."""
+        """Both sides ended it and all was read: from now on `read` returns ``b""``. (Unless our user gave it up.)"""
         self._ended = True
 
     def mark_reset(self, reason: str) -> None:

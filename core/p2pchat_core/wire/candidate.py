@@ -1,4 +1,4 @@
-"""Which of the peer's ICE candidates we send packets to, and how ours are written (RELIABILITY L9).
+"""Which of the peer's ICE candidates we send packets to, and how ours are written.
 
 A candidate makes us send up to seven small packets to an address that the peer chose. So only those pass that can
 belong to a peer: UDP, a unicast address, not one of this machine or its link, and no port of a well-known service.

@@ -1,4 +1,4 @@
-"""The chat of the js example and the echo protocol: raw UTF-8, one write per message (PROTOCOL section 11).
+"""The chat of the js example and the echo protocol: raw UTF-8, one write per message (docs/wire.md section 11).
 
 There are no lengths and no newlines. A receiver shows whatever one read brings, so two quick messages may
 come out as one, and a long one in pieces, possibly cut inside a character.

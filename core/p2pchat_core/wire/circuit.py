@@ -1,6 +1,6 @@
 """Circuit relay v2: the HOP and STOP messages, and the four short exchanges they are used in.
 
-PROTOCOL section 8. Each machine carries one request and one answer. It is fed with whatever the stream
+docs/wire.md section 8. Each machine carries one request and one answer. It is fed with whatever the stream
 delivers and never reads past the message that ends the exchange: what follows belongs to the circuit and
 comes out of `remaining`.
 

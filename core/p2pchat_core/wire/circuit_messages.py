@@ -1,4 +1,4 @@
-"""The messages of circuit relay v2 and their bytes (PROTOCOL section 8.1)."""
+"""The messages of circuit relay v2 and their bytes (docs/wire.md section 8.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DCEP, the two messages that open a WebRTC data channel (RFC 8832, PROTOCOL section 10.1)."""
+"""DCEP, the two messages that open a WebRTC data channel (RFC 8832, docs/wire.md section 10.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an address asks us to dial, and the addresses we give out ourselves (PROTOCOL section 1.4 and 1.5).
+"""What an address asks us to dial, and the addresses we give out ourselves (docs/wire.md sections 1.4 and 1.5).
 
 Two kinds can be dialled: a WebSocket address (a relay, usually), and a circuit through a relay, in either
 form::

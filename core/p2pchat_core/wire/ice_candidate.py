@@ -1,4 +1,4 @@
-"""ICE candidates as they travel in signalling messages: JSON around one line of SDP (PROTOCOL section 9.2).
+"""ICE candidates as they travel in signalling messages: JSON around one line of SDP (docs/wire.md section 9.2).
 
 Browsers write ``candidate:1 1 udp …``, node-datachannel ``a=candidate:1 1 UDP …``; both come out as the
 former.

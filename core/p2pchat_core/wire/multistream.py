@@ -1,4 +1,4 @@
-"""multistream-select 1.0.0: two ends agree on a protocol by name (PROTOCOL section 3).
+"""multistream-select 1.0.0: two ends agree on a protocol by name (docs/wire.md section 3).
 
 Each message is a length, a text and a newline. Both machines stop at the last byte of the agreement: what
 follows belongs to the protocol that was chosen and is handed out by `remaining`.

@@ -1,4 +1,4 @@
-"""Noise XX as libp2p uses it: who is there, and encryption from then on (PROTOCOL section 5).
+"""Noise XX as libp2p uses it: who is there, and encryption from then on (docs/wire.md section 5).
 
 `NoiseHandshake` exchanges three messages, each a two-byte length and a body::
 
@@ -16,23 +16,21 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-
 from p2pchat_core import limits
 from p2pchat_core.errors import IdentityError, LocalProtocolError, RemoteProtocolError
-from p2pchat_core.wire.noise_cipher import Cipher, SymmetricState
 from p2pchat_core.wire.noise_payload import decode_payload, encode_payload
+from p2pchat_core.wire.noise_xx import OVERHEAD, XXHandshake
 
 if TYPE_CHECKING:
     from p2pchat_core.identity.keys import PrivateKey, PublicKey
     from p2pchat_core.identity.peer_id import PeerId
+    from p2pchat_core.wire.noise_cipher import Cipher
 
 __all__ = ["NOISE", "YAMUX", "NoiseHandshake", "NoiseResult", "NoiseSession"]
 
 NOISE: Final = "/noise"
 YAMUX: Final = "/yamux/1.0.0"
 
-_KEY: Final = 32
 _TAG: Final = 16
 _LENGTH: Final = 2
 
@@ -64,11 +62,10 @@ class _Step(enum.Enum):
     FAILED = 5
 
 
-# Shortest and longest body of each message: public key, encrypted static key, payload (8 KiB at most).
+# Shortest and longest body of each message: keys and a payload of 8 KiB at most.
 _BODY: Final = {
-    _Step.READ_1: (_KEY, _KEY + limits.NOISE_MAX_PAYLOAD),
-    _Step.READ_2: (2 * _KEY + 2 * _TAG, 2 * _KEY + 2 * _TAG + limits.NOISE_MAX_PAYLOAD),
-    _Step.READ_3: (_KEY + 2 * _TAG, _KEY + 2 * _TAG + limits.NOISE_MAX_PAYLOAD),
+    step: (overhead, overhead + limits.NOISE_MAX_PAYLOAD)
+    for step, overhead in zip((_Step.READ_1, _Step.READ_2, _Step.READ_3), OVERHEAD, strict=True)
 }
 
 
@@ -101,12 +98,11 @@ class NoiseHandshake:
         """
         self._initiator = initiator
         self._identity = identity
-        self._static = X25519PrivateKey.from_private_bytes(static_key)
-        self._ephemeral = X25519PrivateKey.from_private_bytes(ephemeral_key)
         self._expected = expected
         self._muxers = muxers
-        self._state = SymmetricState(prologue)
-        self._remote_ephemeral = self._remote_static = b""
+        self._noise = XXHandshake(
+            initiator=initiator, static_key=static_key, ephemeral_key=ephemeral_key, prologue=prologue
+        )
         self._buffer = bytearray()
         self._output = bytearray()
         self._remote: tuple[PublicKey, PeerId, str | None] | None = None
@@ -114,7 +110,7 @@ class NoiseHandshake:
         self._step = _Step.READ_1
         if initiator:
             self._step = _Step.READ_2
-            self._send(self._write_ephemeral() + self._state.encrypt(b""))
+            self._send(b"")
 
     @property
     def complete(self) -> bool:
@@ -131,7 +127,7 @@ class NoiseHandshake:
         if self._remote is None or not self.complete:
             raise LocalProtocolError("The handshake has no result before it is complete.")
         key, peer, muxer = self._remote
-        return NoiseResult(key, peer, muxer, self._state.hash)
+        return NoiseResult(key, peer, muxer, self._noise.hash)
 
     def take_output(self) -> bytes:
         """Return what must be sent now; the next call returns what was added since."""
@@ -165,9 +161,7 @@ class NoiseHandshake:
         """
         if self._ciphers is None or not self.complete:
             raise LocalProtocolError("There is one session, and only after the handshake.")
-        first, second = self._ciphers
-        self._ciphers = None
-        session = NoiseSession(*((first, second) if self._initiator else (second, first)))
+        session, self._ciphers = NoiseSession(*self._ciphers), None
         session.receive_data(bytes(self._buffer))
         self._buffer.clear()
         return session
@@ -186,64 +180,27 @@ class NoiseHandshake:
         return body
 
     def _receive_message(self, body: bytes) -> None:
+        payload = self._noise.read(body)
         if self._step is _Step.READ_1:
-            self._remote_ephemeral = self._read_ephemeral(body)
-            self._state.decrypt(
-                body[_KEY:]
-            )  # in the clear; peers send it empty, and nothing in it is believed
-            self._send_second()
+            # In the clear; peers send nothing in it, and nothing in it is believed.
+            self._send(self._payload())
             self._step = _Step.READ_3
-        elif self._step is _Step.READ_2:
-            self._remote_ephemeral = self._read_ephemeral(body)
-            self._mix_exchange(self._ephemeral, self._remote_ephemeral)
-            self._read_static(body[_KEY:])
-            self._mix_exchange(self._ephemeral, self._remote_static)
-            self._read_payload(body[2 * _KEY + _TAG :])
-            self._send_third()
-            self._finish()
-        else:
-            self._read_static(body)
-            self._mix_exchange(self._ephemeral, self._remote_static)
-            self._read_payload(body[_KEY + _TAG :])
-            self._finish()
-
-    def _send_second(self) -> None:
-        message = self._write_ephemeral()
-        self._mix_exchange(self._ephemeral, self._remote_ephemeral)
-        message += self._state.encrypt(_public(self._static))
-        self._mix_exchange(self._static, self._remote_ephemeral)
-        self._send(message + self._state.encrypt(self._payload()))
-
-    def _send_third(self) -> None:
-        message = self._state.encrypt(_public(self._static))
-        self._mix_exchange(self._static, self._remote_ephemeral)
-        self._send(message + self._state.encrypt(self._payload()))
-
-    def _finish(self) -> None:
-        self._ciphers = self._state.split()
+            return
+        self._read_payload(payload)
+        if self._step is _Step.READ_2:
+            self._send(self._payload())
+        self._ciphers = self._noise.split()
         self._step = _Step.DONE
 
-    def _send(self, body: bytes) -> None:
+    def _send(self, payload: bytes) -> None:
+        body = self._noise.write(payload)
         self._output += len(body).to_bytes(_LENGTH, "big") + body
 
     def _payload(self) -> bytes:
-        return encode_payload(self._identity, _public(self._static), self._muxers)
-
-    def _write_ephemeral(self) -> bytes:
-        key = _public(self._ephemeral)
-        self._state.mix_hash(key)
-        return key
-
-    def _read_ephemeral(self, body: bytes) -> bytes:
-        key = body[:_KEY]
-        self._state.mix_hash(key)
-        return key
-
-    def _read_static(self, data: bytes) -> None:
-        self._remote_static = self._state.decrypt(data[: _KEY + _TAG])
+        return encode_payload(self._identity, self._noise.static_public, self._muxers)
 
     def _read_payload(self, data: bytes) -> None:
-        payload = decode_payload(self._state.decrypt(data), self._remote_static)
+        payload = decode_payload(data, self._noise.remote_static)
         peer = payload.key.peer_id
         if self._expected is not None and peer != self._expected:
             raise IdentityError(
@@ -255,20 +212,6 @@ class NoiseHandshake:
         # Specification: the first of the initiator's list that the responder has too.
         muxer = next((name for name in wanted if name in had), None)
         self._remote = (payload.key, peer, muxer)
-
-    def _mix_exchange(self, ours: X25519PrivateKey, theirs: bytes) -> None:
-        try:
-            shared = ours.exchange(X25519PublicKey.from_public_bytes(theirs))
-        except ValueError:
-            shared = bytes(_KEY)
-        if shared == bytes(_KEY):
-            # Such a key makes the result known to everyone, so nobody sends one by accident.
-            raise RemoteProtocolError("The peer sent a key that would give no secrecy.")
-        self._state.mix_key(shared)
-
-
-def _public(key: X25519PrivateKey) -> bytes:
-    return key.public_key().public_bytes_raw()
 
 
 class NoiseSession:
@@ -282,8 +225,13 @@ class NoiseSession:
         self._failed = False
 
     @property
+    def buffered(self) -> int:
+        """Bytes of a frame that the peer has begun and not ended."""
+        return len(self._buffer)
+
+    @property
     def mid_frame(self) -> bool:
-        """Whether the peer has begun a frame and not ended it: were this the end, something would be missing."""
+        """Whether there is such a frame: were this the end, something would be missing."""
         return bool(self._buffer)
 
     def encrypt(self, plaintext: bytes | memoryview) -> bytes:

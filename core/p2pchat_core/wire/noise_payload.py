@@ -1,4 +1,4 @@
-"""What each side says in the Noise handshake: who it is, the proof, and its muxers (PROTOCOL section 5)."""
+"""What each side says in the Noise handshake: who it is, the proof, and its muxers (docs/wire.md section 5)."""
 
 from __future__ import annotations
 

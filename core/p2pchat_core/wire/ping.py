@@ -1,4 +1,4 @@
-"""`/ipfs/ping/1.0.0`: 32 random bytes, echoed (PROTOCOL section 7.6).
+"""`/ipfs/ping/1.0.0`: 32 random bytes, echoed (docs/wire.md section 7.6).
 
 One short stream per ping: js resets ping streams ten seconds after they were opened, and allows one at a
 time. Both sides must end theirs: a responder that never does makes js abort the whole connection at its next

@@ -1,4 +1,4 @@
-"""One libp2p stream over one WebRTC data channel: flags, half-close and framing (PROTOCOL section 10.2-10.3).
+"""One libp2p stream over one WebRTC data channel: flags, half-close and framing (docs/wire.md sections 10.2 and 10.3).
 
 The two directions are separate little machines, each a table below; nothing here knows what a channel is. Feed it
 messages, then take the data and the messages to send. Ends are said with FIN and confirmed with FIN_ACK, because a

@@ -1,4 +1,4 @@
-"""The session descriptions of `/webrtc-signaling/0.0.1`: one data channel section, nothing else (PROTOCOL section 9.5).
+"""The session descriptions of `/webrtc-signaling/0.0.1`: one section (docs/wire.md section 9.5).
 
 Browsers put fingerprint and ICE credentials into the media section, libdatachannel before it; both are read. What is
 written is the smallest description that js, browsers and libdatachannel accept.

@@ -162,6 +162,11 @@ class Speaker:
         return len(self._waiting)
 
     @property
+    def outstanding_bytes(self) -> int:
+        """The same in bytes."""
+        return self._bytes
+
+    @property
     def room(self) -> int:
         """How many messages may be said now."""
         if self.welcome is None or self._bytes >= SESSION_WINDOW_BYTES:

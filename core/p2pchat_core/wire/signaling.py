@@ -1,4 +1,4 @@
-"""`/webrtc-signaling/0.0.1`: SDP offer, SDP answer and ICE candidates over a circuit (PROTOCOL section 9).
+"""`/webrtc-signaling/0.0.1`: SDP offer, SDP answer and ICE candidates over a circuit (docs/wire.md section 9).
 
 The dialer offers, the listener answers, and both send candidates, each only after its own SDP: js fails the
 dial for a candidate that comes before the answer. What the peer's candidates contain is checked here for form

@@ -1,4 +1,4 @@
-"""Multiaddrs of plain TCP, and the host at the front of every address that can be dialled (PROTOCOL section 1.3)."""
+"""Multiaddrs of plain TCP, and the host in front of every address (docs/wire.md section 1.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multiaddrs of WebSockets: what to connect to, and how such an address is written (PROTOCOL section 1.3)."""
+"""Multiaddrs of WebSockets: what to connect to, and how such an address is written (docs/wire.md section 1.3)."""
 
 from __future__ import annotations
 

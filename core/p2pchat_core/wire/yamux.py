@@ -88,6 +88,11 @@ class YamuxSession:
         return self._core.unread
 
     @property
+    def buffered(self) -> int:
+        """Bytes held in either direction: received and not read, and not sent yet."""
+        return self._core.unread + self._core.queue.buffered
+
+    @property
     def has_output(self) -> bool:
         """Whether `take_output` may have something."""
         return bool(self._core.queue)

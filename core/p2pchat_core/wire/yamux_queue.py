@@ -38,6 +38,11 @@ class FrameQueue:
         return bool(self._urgent or self._control or self._rotation or self._last)
 
     @property
+    def buffered(self) -> int:
+        """Bytes that wait."""
+        return self._data_bytes + self.control_bytes
+
+    @property
     def shared_room(self) -> int:
         """Bytes left in the buffer that all streams share; may be negative."""
         return YAMUX_SEND_BUFFER - self._data_bytes

@@ -92,7 +92,7 @@ async def test_no_id_is_used_before_both_resets_are_done() -> None:
 
 
 async def test_a_reused_id_is_accepted_before_the_answer_to_our_reset_arrives() -> None:
-    """js opens id 1 again about a millisecond after `init` was closed (PROTOCOL section 10.4)."""
+    """js opens id 1 again about a millisecond after `init` was closed (docs/wire.md section 10.4)."""
     server, client = await connected_pair()
     first = server.open("init")
     await settle()

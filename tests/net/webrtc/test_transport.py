@@ -144,7 +144,7 @@ async def test_a_stun_server_that_never_answers_delays_nothing() -> None:
 
 
 async def test_hostile_datagrams_change_nothing() -> None:
-    """Strangers who know our UDP ports, before, during and after the handshake (RELIABILITY B.3)."""
+    """Strangers who know our UDP ports, before, during and after the handshake."""
     hello = bytes.fromhex("16fefd0000000000000000003001000024000000000000") + bytes(38)
     hostile = [
         b"",

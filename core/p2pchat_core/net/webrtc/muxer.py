@@ -1,4 +1,4 @@
-"""Streams over the data channels of one WebRTC connection (PROTOCOL section 10)."""
+"""Streams over the data channels of one WebRTC connection (docs/wire.md section 10)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class DataChannelMuxer(Muxer):
         return self._reason is not None
 
     async def run_init_channel(self) -> None:
-        """Open the channel `init` and close it again, as every dialer does (PROTOCOL section 9.3).
+        """Open the channel `init` and close it again, as every dialer does (docs/wire.md section 9.3).
 
         Raises:
             ConnectionLostError: the association has ended.

@@ -228,7 +228,7 @@ class DataChannelStream(Stream):
             self._channel.close()
 
     def _early_room(self, size: int) -> bool:
-        """js gives a channel up that carries more than this before its multiplexer is up (PROTOCOL 10.1)."""
+        """js gives a channel up that carries more than this before its multiplexer is up (wire.md 10.1)."""
         return self._muxer.peer_has_spoken or (
             self._early_messages < RTC_EARLY_MESSAGES
             and self._early_bytes + size + _FRAMING <= RTC_EARLY_BYTES

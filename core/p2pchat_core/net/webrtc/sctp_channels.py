@@ -1,4 +1,4 @@
-"""Data channels on a `GuardedAssociation`, by the rules that libp2p peers keep (PROTOCOL section 10.1 and 10.4).
+"""Data channels on a `GuardedAssociation`, by the rules that libp2p peers keep (docs/wire.md sections 10.1 and 10.4).
 
 * An id is free again when both resets are done. A peer that has seen our reset may reuse it before its answer has
   reached us; js does within a millisecond, and plain aiortc fails an assertion.

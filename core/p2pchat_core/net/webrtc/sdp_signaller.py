@@ -109,7 +109,7 @@ class SdpSignaller:
                         return True
                 await self._receive()
         except P2PChatError:
-            # js goes on trying what it has in this case (PROTOCOL section 9.3), and so do we.
+            # js goes on trying what it has in this case (docs/wire.md section 9.3), and so do we.
             return False
 
     async def _receive(self) -> None:

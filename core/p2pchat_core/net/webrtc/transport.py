@@ -1,4 +1,4 @@
-"""Direct connections: `dial_direct` and `accept_direct` (PROTOCOL section 9).
+"""Direct connections: `dial_direct` and `accept_direct` (docs/wire.md section 9).
 
 Both exchange session descriptions and candidates over a signalling stream and return a multiplexer. Whatever goes
 wrong, or when they are cancelled, nothing is left behind: no socket, no task, and the stream is reset.
