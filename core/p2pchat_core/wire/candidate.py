@@ -24,6 +24,8 @@ _PRIVATE: Final = tuple(
 )
 _BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 _THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,10 @@ class CandidatePolicy:
         address = _address(host)
         if address is None:
             return "not an IP address"
+        inside = _tunnelled(address)
+        return self._refusal(address) or (None if inside is None else self._refusal(inside))
+
+    def _refusal(self, address: IPAddress) -> str | None:
         if address.is_multicast or address.is_unspecified or address == _BROADCAST:
             return "not the address of one machine"
         if address.is_link_local:
@@ -123,3 +129,12 @@ def _address(host: str) -> IPAddress | None:
     if isinstance(address, ipaddress.IPv6Address):
         return address.ipv4_mapped or address
     return address
+
+
+def _tunnelled(address: IPAddress) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that a gateway would send to: behind 6to4, NAT64 and the old IPv4-compatible form."""
+    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback:
+        return None
+    if address in _NAT64 or address in _COMPATIBLE:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour
