@@ -26,9 +26,12 @@
     ├── SignalingError         the SDP exchange broke (carries its stage)
     ├── IceFailedError         no candidate pair worked (carries how many were tried)
     ├── NotConnectedError      there is no connection to that peer
+    ├── UnknownContactError    nothing is known of that peer
+    ├── BlockedError           the user has blocked that peer
     ├── MessageError           a text that cannot be sent as a message
     ├── CommandError           a command that is unknown or not well formed
     └── StoreError             the history could not be read or written
+        └── StrangerLimitError     a stranger has said as much as is kept
 
 Messages are sentences a user can read: what happened and, where there is something to do, what to do. ``code``
 is the stable word that programs read (docs/headless.md).
@@ -40,6 +43,7 @@ from typing import ClassVar
 
 __all__ = [
     "AddressError",
+    "BlockedError",
     "CommandError",
     "ConfigError",
     "ConnectionLostError",
@@ -61,10 +65,12 @@ __all__ = [
     "RemoteProtocolError",
     "SignalingError",
     "StoreError",
+    "StrangerLimitError",
     "StreamClosedError",
     "StreamError",
     "StreamLimitError",
     "StreamResetError",
+    "UnknownContactError",
     "UnsupportedProtocolError",
     "WrongPassphraseError",
     "WrongPeerError",
@@ -256,6 +262,18 @@ class NotConnectedError(P2PChatError):
     code = "not_connected"
 
 
+class UnknownContactError(P2PChatError):
+    """That peer is neither a contact nor a stranger who asked to be one."""
+
+    code = "unknown_contact"
+
+
+class BlockedError(P2PChatError):
+    """The user has blocked that peer; it must be unblocked first."""
+
+    code = "blocked"
+
+
 class MessageError(P2PChatError):
     """The text cannot be sent as a message: it is empty, too long, or not valid Unicode."""
 
@@ -272,3 +290,9 @@ class StoreError(P2PChatError):
     """The message history could not be opened, read or written."""
 
     code = "store_failed"
+
+
+class StrangerLimitError(StoreError):
+    """A stranger has said as much as is kept before they are accepted."""
+
+    code = "stranger_limit"

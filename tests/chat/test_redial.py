@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,12 +11,11 @@ import pytest
 
 from p2pchat_core import limits
 from p2pchat_core.chat.events import ConnectionEvent, ListeningEvent, MessageEvent
-from p2pchat_core.chat.redial import _lifetime
 from p2pchat_core.chat.service import ChatService
 from p2pchat_core.errors import DialError
 from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.multiformats.multiaddr import Multiaddr
-from p2pchat_core.net.connection import CircuitLimit, Connection
+from p2pchat_core.net.connection import Connection
 from tests.chat.services import drop, heard, host_of, meet, running_service
 from tests.chat.test_session import eventually_true
 from tests.chat.test_two_services import start_relay, start_service
@@ -30,6 +30,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REDIAL_MIN", 0.001)
     monkeypatch.setattr(limits, "REDIAL_MAX", 0.005)
     monkeypatch.setattr(limits, "REDIAL_GLARE", 0.001)
+    monkeypatch.setattr(limits, "UPKEEP_INTERVAL", 0.01)
+    monkeypatch.setattr(limits, "SUCCESSION_LINGER", 0.1)
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ async def test_a_contact_that_is_lost_is_dialled_although_nothing_waits(
     connections = await meet(alice, bob)
     peer = PeerId.parse(bob.peer_id)
     alice._redial.learn(peer, addresses_of(bob.peer_id))
-    await alice._conversations.befriend(peer)
+    await alice._people.befriend(peer)
     Dials(monkeypatch, alice, bob, failures=1)
     at_bob = bob.subscribe()
     await drop(*connections)
@@ -106,7 +108,7 @@ async def test_others_are_left_alone(
     if why != "no address":
         alice._redial.learn(peer, addresses_of(bob.peer_id))
     if why != "a stranger":
-        await alice._conversations.befriend(peer)
+        await alice._people.befriend(peer)
     dials = Dials(monkeypatch, alice, bob, failures=0)
     if why == "disconnected by the user":
         await alice.disconnect(bob.peer_id)
@@ -115,25 +117,6 @@ async def test_others_are_left_alone(
     await eventually_true(lambda: not host_of(alice).connections(peer))
     assert alice._redial._hope == {}
     assert dials.asked == []
-
-
-async def test_addresses_are_learned_bounded_and_kept(tmp_path: Path) -> None:
-    async with running_service(tmp_path / "x") as alice, running_service(tmp_path / "bob") as bob:
-        peer = PeerId.parse(bob.peer_id)
-        known = alice._redial._addresses
-        alice._redial.learn(peer, addresses_of(alice.peer_id))
-        alice._redial.learn(peer, [Multiaddr.parse("/ip4/192.0.2.1/tcp/1/ws")])
-        assert peer not in known, "these do not lead to bob"
-        advertised = [address.without_trailing_p2p() for address in addresses_of(bob.peer_id)]
-        alice._redial.learn(peer, [*advertised, *addresses_of(bob.peer_id, form="/p2p-circuit")])
-        assert known[peer] == addresses_of(bob.peer_id)
-        many = [f"/ip4/198.51.100.{n}/tcp/1/ws/p2p/{RELAYS[0].rsplit('/', 1)[1]}" for n in range(20)]
-        alice._redial.learn(peer, [Multiaddr.parse(f"{relay}/p2p-circuit") for relay in many])
-        assert len(known[peer]) == limits.CHAT_MAX_ADDRESSES
-        expected = list(known[peer])
-        await eventually_true(lambda: not alice._redial._tasks._tasks)
-    async with running_service(tmp_path / "x") as alice:
-        assert alice._redial._addresses[peer] == expected
 
 
 async def test_hope_ends_the_wait(
@@ -147,7 +130,7 @@ async def test_hope_ends_the_wait(
     at_bob = bob.subscribe()
     await alice.send(bob.peer_id, "hello")
     await eventually_true(lambda: len(dials.asked) == 1)
-    alice._network_is_back()
+    alice._running._network_is_back()
     await heard(at_bob, MessageEvent)
 
 
@@ -183,12 +166,10 @@ async def test_a_circuit_is_replaced_before_its_time_is_up(
     monkeypatch.setattr(limits, "CIRCUIT_RENEW", 0.001)  # of 120 s
     renewed: list[Connection] = []
 
-    async def renew(connection: Connection) -> Connection:
+    async def renew(connection: Connection, _addresses: list[Multiaddr]) -> Connection:
         monkeypatch.setattr(limits, "CIRCUIT_RENEW", 1.0)
         renewed.append(connection)
-        fresh, _theirs = await meet(alice, bob, limited=True)
-        await connection.close()
-        return fresh
+        return (await meet(alice, bob, limited=True))[0]
 
     monkeypatch.setattr(alice._node, "renew", renew)
     circuit = await circuit_with_conversation(alice, bob)
@@ -199,13 +180,6 @@ async def test_a_circuit_is_replaced_before_its_time_is_up(
     await bob.send(alice.peer_id, "2")
     assert (await heard(at_bob, MessageEvent)).text == "1"
     assert (await heard(at_alice, MessageEvent)).text == "2"
-
-
-@pytest.mark.parametrize(
-    ("announced", "seconds"), [(None, 120.0), (0, 120.0), (60, 60.0), (3600, 3600.0), (120_000, 120.0)]
-)
-def test_how_long_a_circuit_lasts(announced: int | None, seconds: float) -> None:
-    assert _lifetime(CircuitLimit(announced, None)) == seconds
 
 
 # --- with a real relay and WebRTC -------------------------------------------------------------------------------------
@@ -241,7 +215,7 @@ async def test_messages_written_while_alone_find_their_way_after_a_restart(
     async with AsyncExitStack() as first:
         bob, _events = await start_service(first, tmp_path / "bob")
         await bob.connect(alice.status().addresses[0])
-        await eventually_true(lambda: len(bob._redial._addresses[PeerId.parse(alice.peer_id)]) == 2)
+        await eventually_true(lambda: len(bob._redial._addresses.of(PeerId.parse(alice.peer_id))) == 2)
         peer = alice.peer_id
         await alice_stack.aclose()
         await dead.stop()
@@ -262,9 +236,55 @@ async def test_circuits_are_renewed_and_improved_on(stack: AsyncExitStack, tmp_p
     peer, node = PeerId.parse(alice.peer_id), bob._node
     direct, circuit = node.host.connections(peer)
     fresh = await node.renew(circuit)
-    assert circuit.closed
+    assert circuit.superseded
+    await eventually_true(lambda: circuit.closed)
+    assert node.host.connections(peer) == [direct, fresh]
     assert fresh.relayed
     assert await node.improve(fresh) is direct
     direct.abort("The cable was cut.")
     await direct.wait_closed()
     assert (await node.improve(fresh)).direct
+
+
+async def test_a_direct_connection_is_renewed_over_itself_without_a_relay(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All relays are gone, the network changes, and the conversation goes on on another direct connection."""
+    monkeypatch.setattr(limits, "DIRECT_RENEW_MIN", 0.05)
+    relay = await start_relay(stack, tmp_path / "relay")
+    alice, at_alice = await start_service(stack, tmp_path / "alice", relay)
+    bob, at_bob = await start_service(stack, tmp_path / "bob")
+    await bob.connect((await heard(at_alice, ListeningEvent)).addresses[0])
+    await bob.send(alice.peer_id, "1")
+    assert (await heard(at_alice, MessageEvent)).text == "1"
+    await relay.stop()
+    peer = PeerId.parse(alice.peer_id)
+    await eventually_true(lambda: [c.direct for c in host_of(bob).connections(peer)] == [True])
+    (first,) = host_of(bob).connections(peer)
+    for speaker, hearer, events in ((bob, alice, at_alice), (alice, bob, at_bob)):
+        monkeypatch.setattr(speaker._redial._upkeep, "_were", frozenset({"192.0.2.1"}))
+        monkeypatch.setattr(speaker._redial._upkeep, "_here", lambda: frozenset({"192.0.2.2"}))
+        speaker._running._world_changed("for the test")
+        await eventually_true(lambda old=first: old.closed)  # type: ignore[misc]
+        (first,) = host_of(bob).connections(peer)
+        assert first.direct
+        await speaker.send(hearer.peer_id, "2")
+        assert (await heard(events, MessageEvent)).text == "2"
+
+
+async def test_both_sides_renewing_at_once_end_up_with_one_connection(
+    stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    relay = await start_relay(stack, tmp_path / "relay")
+    alice, at_alice = await start_service(stack, tmp_path / "alice", relay)
+    bob, _at_bob = await start_service(stack, tmp_path / "bob")
+    await bob.connect((await heard(at_alice, ListeningEvent)).addresses[0])
+    a, b = host_of(alice), host_of(bob)
+    olds = a.connections(b.peer)[0], b.connections(a.peer)[0]
+    news = await asyncio.gather(alice._node.renew(olds[0]), bob._node.renew(olds[1]))
+    await eventually_true(lambda: len([c for c in a.connections(b.peer) if c.direct]) == 1)
+    await eventually_true(lambda: len([c for c in b.connections(a.peer) if c.direct]) == 1)
+    smaller = 0 if a.peer.to_bytes() < b.peer.to_bytes() else 1
+    assert not news[smaller].closed
+    assert news[1 - smaller].closed
+    assert all(old.closed for old in olds)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from p2pchat_core import limits
+from p2pchat_core.chat.contact_table import Person
 from p2pchat_core.chat.model import MessageState
 from p2pchat_core.chat.store import Store
 from p2pchat_core.errors import LocalProtocolError, StoreError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ALICE = "12D3KooWAlice"
 BOB = "12D3KooWBob"
+CAROL = "12D3KooWCarol"
 
 
 def name(number: int) -> str:
@@ -74,8 +76,8 @@ async def test_everything_survives_a_restart(path: Path) -> None:
     sent = await store.add(name(1), ALICE, text, outgoing=True, sent_at=1.25, state=MessageState.QUEUED)
     await store.set_state(name(1), MessageState.SENT)
     await store.add(name(2), ALICE, "back", outgoing=False, sent_at=2.5, state=MessageState.RECEIVED)
-    await store.add_contact(ALICE, 3.0)
-    await store.add_contact(ALICE, 4.0)
+    await store.save_person(Person(ALICE, 3.0))
+    await store.save_person(Person(ALICE, 3.0, accepted=True, name="☃", keep_days=7))
     await store.close()
     store = await Store.open(path)
     assert store.set_aside is None
@@ -83,7 +85,7 @@ async def test_everything_survives_a_restart(path: Path) -> None:
     assert first.text == text == sent.text
     assert (first.state, first.outgoing, first.sent_at, first.sequence) == (MessageState.SENT, True, 1.25, 1)
     assert (second.state, second.outgoing, second.sequence) == (MessageState.RECEIVED, False, 1)
-    assert await store.contacts() == [ALICE]
+    assert await store.people() == [Person(ALICE, 3.0, accepted=True, name="☃", keep_days=7)]
     assert await store.peers() == [ALICE]
     await store.close()
 
@@ -212,9 +214,120 @@ async def test_a_history_of_the_first_version_is_taken_over(path: Path) -> None:
         store = await Store.open(path)
         assert store.set_aside is None
         assert [m.text for m in await store.history(ALICE)] == ["old 1", "old 2", "old 3"]
-        assert await store.contacts() == [BOB]
+        assert await store.people() == [Person(BOB, 5.0, accepted=True), Person(ALICE, 1.0, accepted=True)]
+        assert [hit.message.text for hit in await store.search("old", None, 2)] == ["old 3", "old 2"]
         assert await store.unfinished_counts() == {ALICE: 1}
         await store.close()
+
+
+VERSION_2 = """
+CREATE TABLE messages (
+    position    INTEGER PRIMARY KEY,
+    message_id  BLOB    NOT NULL CHECK (length(message_id) = 16),
+    peer        TEXT    NOT NULL,
+    text        TEXT    NOT NULL,
+    outgoing    INTEGER NOT NULL CHECK (outgoing IN (0, 1)),
+    sent_at     REAL    NOT NULL,
+    state       TEXT    NOT NULL CHECK (state IN ('queued', 'sent', 'delivered', 'received')),
+    sequence    INTEGER NOT NULL,
+    number      INTEGER,
+    UNIQUE (peer, outgoing, sequence),
+    UNIQUE (peer, outgoing, message_id)
+);
+CREATE INDEX messages_of_peer ON messages (peer, position);
+CREATE INDEX messages_waiting ON messages (peer, position) WHERE state = 'queued';
+CREATE TABLE contacts (peer TEXT PRIMARY KEY, added_at REAL NOT NULL);
+CREATE TABLE addresses (
+    peer TEXT NOT NULL, address TEXT NOT NULL, seen_at REAL NOT NULL, PRIMARY KEY (peer, address)
+);
+CREATE TABLE speaking (peer TEXT PRIMARY KEY, log BLOB NOT NULL, next INTEGER NOT NULL, acknowledged INTEGER NOT NULL);
+CREATE TABLE listening (peer TEXT PRIMARY KEY, log BLOB NOT NULL, held INTEGER NOT NULL, held_id BLOB);
+PRAGMA user_version = 2;
+"""
+
+
+def write_version_2(path: Path, *more: str) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.executescript(VERSION_2)
+    rows = [(BOB, "asked", 0), (ALICE, "said", 1), (ALICE, "answered", 0), (CAROL, "dialled", 0)]
+    with connection:
+        for number, (peer, text, outgoing) in enumerate(rows, 1):
+            connection.execute(
+                "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                (number, bytes.fromhex(name(number)), peer, text, outgoing, number, "delivered", number),
+            )
+        connection.execute("INSERT INTO contacts VALUES (?, 5.0)", (CAROL,))
+        connection.execute("INSERT INTO addresses VALUES (?, '/dns4/x', 1.0)", (CAROL,))
+    for statement in more:
+        connection.execute(statement)
+    connection.close()
+
+
+async def test_a_history_of_the_second_version_is_taken_over(path: Path) -> None:
+    write_version_2(path)
+    for _ in range(2):
+        store = await Store.open(path)
+        assert store.set_aside is None
+        assert await store.people() == [
+            Person(CAROL, 5.0, accepted=True),
+            Person(BOB, 1.0),  # has spoken and was never answered
+            Person(ALICE, 2.0, accepted=True),
+        ]
+        assert [m.text for m in await store.history(ALICE)] == ["said", "answered"]
+        assert await store.addresses() == {CAROL: ["/dns4/x"]}
+        assert [hit.message.text for hit in await store.search("a", None, 9)] == ["answered"]
+        await store.close()
+
+
+async def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
+    write_version_2(path, "CREATE TABLE contacts_2 (in_the_way TEXT)")
+    before = contents(path)
+    with pytest.raises(StoreError):
+        await Store.open(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("SELECT count(*) FROM contacts").fetchone() == (1,)
+    connection.close()
+    assert len(contents(path)) == len(before)
+
+
+async def test_pages_of_the_past(path: Path) -> None:
+    store = await Store.open(path)
+    await fill(store, ALICE, 10)
+    await fill(store, BOB, 3, start=100)
+
+    async def page(limit: int, **anchor: str) -> list[int]:
+        return [int(m.text.split()[1]) for m in await store.history(ALICE, limit, **anchor)]
+
+    assert await page(3, before=name(5)) == [2, 3, 4]
+    assert await page(3, before=name(1)) == [0]
+    assert await page(3, before=name(0)) == []
+    assert await page(4, around=name(5)) == [3, 4, 5, 6]
+    assert await page(5, around=name(5)) == [3, 4, 5, 6, 7]
+    assert await page(5, around=name(9)) == [5, 6, 7, 8, 9]
+    assert await page(1, around=name(5)) == [5]
+    for nowhere in (name(100), "nonsense", ""):
+        assert await page(3, before=nowhere) == []
+        assert await page(3, around=nowhere) == []
+    await store.close()
+
+
+async def test_what_is_old_is_deleted_unless_it_waits(path: Path) -> None:
+    day = 86_400.0
+    store = await Store.open(path)
+    await fill(store, ALICE, 2, outgoing=False)  # at 0 and 1
+    await fill(store, ALICE, 1, start=50)  # queued
+    await fill(store, BOB, 2, start=100, outgoing=False)
+    await store.save_person(Person(BOB, 0.0, accepted=True, keep_days=1))
+    assert await store.delete_old(40 * day, None) == 2
+    assert await store.history(BOB) == []
+    assert await store.delete_old(40 * day, 40) == 0
+    assert await store.delete_old(40 * day + 1, 40) == 1
+    assert await store.delete_old(1000 * day, 1) == 1
+    assert [m.text for m in await store.history(ALICE)] == ["text 50"]
+    assert [h.message.text for h in await store.search("text", None, 9)] == ["text 50"]
+    await store.close()
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from p2pchat_core import limits
+from p2pchat_core.identity.envelope import PeerRecord, seal
 from p2pchat_core.multiformats.multiaddr import Multiaddr
-from p2pchat_core.net.connection import CircuitLimit, Kind
+from p2pchat_core.net.connection import CircuitLimit, Connection, Kind
 from p2pchat_core.net.host import Host
 from p2pchat_core.net.identify import IdentifyService
+from p2pchat_core.wire.identify import Identify, encode
 from tests.support.hosts import eventually, link, running_hosts
 
 RELAYED = (
@@ -80,3 +85,54 @@ async def test_a_peer_without_identify_is_no_trouble() -> None:
         near, _ = await link(a, b)
         assert await ours.identified(near) is None
         assert not near.closed
+
+
+def told(host: Host, seq: int | None, *addresses: str) -> Identify:
+    """Return what `host` says about itself, signed with this number or not at all."""
+    known = tuple(map(Multiaddr.parse, addresses))
+    record = None if seq is None else seal(host.identity, PeerRecord(host.peer, seq, known))
+    return Identify(listen_addresses=known, protocols=(f"/seq/{seq}",), signed_peer_record=record)
+
+
+async def push_to(connection: Connection, message: Identify) -> None:
+    async with await connection.open_stream(["/ipfs/id/push/1.0.0"], allow_limited=True) as stream:
+        await stream.write(encode(message))
+        await stream.close_write()
+
+
+async def test_only_the_newest_signed_record_counts() -> None:
+    relay = "/dns4/{}.example/tcp/1/ws/p2p/12D3KooWCKq9ZvccjmCqhBbPsrgpAKBHWQpgB61ruM19CyAvH1Cp/p2p-circuit"
+    old, new, loose = (relay.format(name) for name in ("old", "new", "loose"))
+    async with running_hosts(2) as (a, b):
+        theirs = identify(b)
+        near, far = await link(a, b)
+        await theirs.identified(far)
+        heard: list[tuple[list[str], bool]] = []
+        theirs.on_identified.append(lambda _, i: heard.append(([str(x) for x in i.addresses], i.signed)))
+        said = [(None, loose, loose, False), (5, new, new, True), (4, old, new, True), (5, new, new, True)]
+        for seq, address, expected, signed in [*said, (None, loose, loose, False)]:
+            count = len(heard)
+            await push_to(near, told(a, seq, address))
+            async with asyncio.timeout(20):
+                while len(heard) == count:
+                    await asyncio.sleep(0.001)
+            assert heard[-1] == ([expected], signed)
+        # A peer that comes again is held to what it said before.
+        near.abort("for the test")
+        await far.wait_closed()
+        await eventually(lambda: theirs.info(a.peer) is None)
+        near, far = await link(a, b)
+        await push_to(near, told(a, 4, old))
+        async with asyncio.timeout(20):
+            while heard[-1] != ([], False):
+                await asyncio.sleep(0.001)
+
+
+async def test_the_numbers_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "IDENTIFY_MAX_SEQUENCES", 2)
+    async with running_hosts(4) as (a, *others):
+        ours = identify(a)
+        for number, other in enumerate(others):
+            await link(other, a)
+            ours._learn(other.peer, told(other, number + 1), replace=True)
+        assert ours._seen == {others[1].peer: 2, others[2].peer: 3}

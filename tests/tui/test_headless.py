@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from p2pchat_core.chat.event_hub import EventHub
 from p2pchat_core.chat.events import (
     ConnectionEvent,
     ConnectionState,
+    ContactEvent,
     ErrorEvent,
     Event,
     ListeningEvent,
@@ -27,9 +29,14 @@ from p2pchat_core.chat.events import (
 from p2pchat_core.chat.model import (
     ConnectionStatus,
     ConnectResult,
+    Contact,
     EchoResult,
+    ExportFormat,
     MessageState,
     RelayStatus,
+    Retention,
+    SearchHit,
+    Standing,
     Status,
     StoredMessage,
 )
@@ -43,6 +50,29 @@ if TYPE_CHECKING:
     from p2pchat_core.chat.service import ChatService
 
 BOB = "12D3KooWBob"
+MESSAGE = StoredMessage("cd" * 16, BOB, "hi ☃", True, 3.5, MessageState.SENT, 1)
+MESSAGE_FIELDS = {
+    "message_id": "cd" * 16,
+    "peer": BOB,
+    "text": "hi ☃",
+    "outgoing": True,
+    "sent_at": 3.5,
+    "state": "sent",
+    "sequence": 1,
+}
+CONTACT = Contact(BOB, "Bob", "bobby\x1b", "", ("/dns4/x",), Standing.CONTACT, None, 1.5, Retention(7), "Ann")
+CONTACT_FIELDS = {
+    "peer": BOB,
+    "name": "Bob",
+    "calls_itself": "bobby\x1b",
+    "notes": "",
+    "addresses": ["/dns4/x"],
+    "standing": "contact",
+    "verified_at": None,
+    "added_at": 1.5,
+    "retention": {"days": 7, "ephemeral": False},
+    "impersonates": "Ann",
+}
 
 
 class FakeService:
@@ -82,9 +112,36 @@ class FakeService:
             (ConnectionStatus(BOB, PathKind.RELAYED, True, "192.0.2.1:4000", None),),
         )
 
-    async def history(self, peer: str, limit: int) -> list[StoredMessage]:
-        self.calls.append((peer, limit))
-        return [StoredMessage("cd" * 16, peer, "hi ☃", True, 3.5, MessageState.SENT, 1)]
+    async def history(
+        self, peer: str, limit: int, *, before: str | None, around: str | None
+    ) -> list[StoredMessage]:
+        self.calls.append((peer, limit, before, around))
+        return [MESSAGE]
+
+    async def contacts(self) -> list[Contact]:
+        return [CONTACT]
+
+    async def contact(self, peer: str) -> Contact:
+        assert peer == BOB
+        return CONTACT
+
+    async def verification_phrase(self, peer: str) -> tuple[str, ...]:
+        assert peer == BOB
+        return ("zoo", "zone")
+
+    async def search(self, text: str, *, peer: str | None, limit: int) -> list[SearchHit]:
+        assert (text, peer, limit) == ("h", None, 3)
+        return [SearchHit(MESSAGE, "hi", ((0, 1),))]
+
+    async def export(self, path: Path, format: ExportFormat, *, peer: str | None) -> int:
+        assert (path, format, peer) == (Path("/x"), ExportFormat.TEXT, None)
+        return 7
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        async def note(*arguments: object) -> None:
+            self.calls.append((name, *arguments))
+
+        return note
 
 
 class Loop:
@@ -156,31 +213,49 @@ def loop() -> Loop:
                         "limited": True,
                         "remote_address": "192.0.2.1:4000",
                         "rtt_ms": None,
+                        "state": None,
+                        "reason": "",
                     }
                 ],
             },
         ),
         (
             {"cmd": "history", "peer": BOB},
-            {
-                "messages": [
-                    {
-                        "message_id": "cd" * 16,
-                        "peer": BOB,
-                        "text": "hi ☃",
-                        "outgoing": True,
-                        "sent_at": 3.5,
-                        "state": "sent",
-                        "sequence": 1,
-                    }
-                ]
-            },
+            {"messages": [MESSAGE_FIELDS]},
         ),
+        ({"cmd": "contacts"}, {"contacts": [CONTACT_FIELDS]}),
+        ({"cmd": "contact", "peer": BOB}, {"contact": CONTACT_FIELDS}),
+        ({"cmd": "verification_phrase", "peer": BOB}, {"words": ["zoo", "zone"]}),
+        (
+            {"cmd": "search", "text": "h", "limit": 3},
+            {"hits": [{"message": MESSAGE_FIELDS, "excerpt": "hi", "spans": [[0, 1]]}]},
+        ),
+        ({"cmd": "export", "path": "/x", "format": "text"}, {"messages": 7}),
         ({"cmd": "quit"}, {}),
     ],
 )
 async def test_every_command_is_answered(loop: Loop, command: dict[str, Any], reply: dict[str, Any]) -> None:
     assert await loop.run({"id": 1, "ignored": True, **command}) == [{"id": 1, "ok": True, **reply}]
+
+
+@pytest.mark.parametrize(
+    ("command", "call"),
+    [
+        ({"cmd": "rename", "name": "Bob"}, ("rename", BOB, "Bob")),
+        ({"cmd": "annotate", "notes": "x"}, ("annotate", BOB, "x")),
+        ({"cmd": "set_verified", "verified": False}, ("set_verified", BOB, False)),
+        ({"cmd": "set_retention", "days": 7}, ("set_retention", BOB, Retention(7))),
+        ({"cmd": "set_retention", "ephemeral": True}, ("set_retention", BOB, Retention(None, True))),
+        ({"cmd": "history", "before": "id"}, (BOB, 100, "id", None)),
+        *(({"cmd": name}, (name, BOB)) for name in ("accept", "decline", "block", "unblock", "forget")),
+    ],
+)
+async def test_commands_about_people_are_passed_on(
+    loop: Loop, command: dict[str, Any], call: tuple[object, ...]
+) -> None:
+    (reply,) = await loop.run({"id": 1, "peer": BOB, **command})
+    assert reply["ok"]
+    assert loop.service.calls == [call]
 
 
 @pytest.mark.parametrize(
@@ -204,6 +279,8 @@ async def test_every_command_is_answered(loop: Loop, command: dict[str, Any], re
         (b'{"id": 1, "cmd": "ping", "peer": "\\ud800"}', None, "bad_json"),
         (b'{"id": 1, "cmd": "history", "peer": "p", "limit": 0}', 1, "bad_command"),
         (b'{"id": 1, "cmd": "history", "peer": "p", "limit": "all"}', 1, "bad_command"),
+        (b'{"id": 1, "cmd": "export", "path": "x", "format": "word"}', 1, "bad_command"),
+        (b'{"id": 1, "cmd": "set_retention", "peer": "p", "days": "7"}', 1, "bad_command"),
         (b'{"id": 1, "cmd": "connect", "address": "nobody"}', 1, "no_reservation"),
         (b'{"id": 1, "cmd": "ping", "peer": "p"}', 1, "not_connected"),
         (b'{"id": 1, "cmd": "disconnect", "peer": "p"}', 1, "internal"),
@@ -293,7 +370,13 @@ EVENTS: list[tuple[Event, dict[str, Any]]] = [
             "remote_address": "h:1",
             "limited": False,
             "reason": "gone",
+            "limit_bytes": None,
+            "limit_seconds": None,
         },
+    ),
+    (
+        ContactEvent(CONTACT),
+        {"event": "contact", "contact": CONTACT_FIELDS, "forgotten": False},
     ),
     (
         MessageEvent("p", "\x1b[1m ☃", "id", 1.5),

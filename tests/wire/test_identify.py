@@ -10,6 +10,7 @@ import pytest
 from p2pchat_core.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat_core.identity.envelope import PeerRecord, seal
 from p2pchat_core.identity.keys import PrivateKey
+from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.limits import (
     IDENTIFY_MAX_ADDRESSES,
     IDENTIFY_MAX_AGENT,
@@ -49,6 +50,13 @@ def _message(**fields: Any) -> bytes:
     return length_prefixed(identify_pb2.Identify(**fields).SerializeToString())
 
 
+def _signed(identify: Identify, peer: PeerId) -> tuple[Multiaddr, ...]:
+    record = verify(identify, peer)
+    assert record is not None
+    assert record.peer_id == peer
+    return record.addresses
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
 def test_vectors(chunk: int) -> None:
     answer, push, relay = (_read(bytes.fromhex(entry["wire"]), chunk) for entry in vectors("identify"))
@@ -60,12 +68,12 @@ def test_vectors(chunk: int) -> None:
         protocol_version="ipfs/0.1.0",
         agent_version="test/1.0.0",
     )
-    assert verify(answer, KEY_A.peer_id) == LISTEN
+    assert _signed(answer, KEY_A.peer_id) == LISTEN
     assert push == dataclasses.replace(answer, public_key=None, observed_address=None)
-    assert verify(push, KEY_A.peer_id) == LISTEN
+    assert _signed(push, KEY_A.peer_id) == LISTEN
     assert relay.agent_version == "relay/1.0.0"
     assert relay.protocols == ("/ipfs/id/1.0.0", "/libp2p/circuit/relay/0.2.0/hop")
-    assert verify(relay, PrivateKey.from_seed(bytes(range(64, 96))).peer_id) == ()
+    assert verify(relay, PrivateKey.from_seed(bytes(range(64, 96))).peer_id) is None
 
 
 def test_round_trip() -> None:
@@ -217,6 +225,6 @@ def test_what_is_not_signed_by_the_peer_is_refused(identify: Identify) -> None:
 
 
 def test_verified() -> None:
-    assert verify(Identify(), KEY_A.peer_id) == ()
+    assert verify(Identify(), KEY_A.peer_id) is None
     identify = Identify(KEY_A.public_key.to_protobuf(), signed_peer_record=_record(KEY_A))
-    assert verify(identify, KEY_A.peer_id) == LISTEN
+    assert _signed(identify, KEY_A.peer_id) == LISTEN

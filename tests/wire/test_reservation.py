@@ -291,3 +291,37 @@ def test_retry_now_does_not_disturb_a_reservation() -> None:
     keeper = _reserved()
     keeper.retry_now(START + 1)
     assert keeper.next_action(START + 1).kind is WAIT
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3, 0.999])
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_relay_that_is_back_is_found_within_ten_seconds(jitter: float, silent: bool) -> None:
+    """Whenever it comes back, and whether its machine refused connections before or swallowed them."""
+    patience = 10.0 if silent else 0.0
+    for back in range(int(START) + 300, int(START) + 400):
+        keeper, now = _keeper(jitter), START
+        while True:
+            action = keeper.next_action(now)
+            if action.kind is WAIT:
+                assert action.at > now
+                now = action.at
+                continue
+            # TCP itself knocks again after 1, 3 and 7 seconds at a door where nobody answers.
+            knocks = [now + wait for wait in ((0, 1, 3, 7) if silent else (0,))]
+            heard = next((knock for knock in knocks if knock >= back), None)
+            if heard is not None:
+                assert heard - back <= 10.0
+                break
+            now += patience
+            keeper.failed(now, "Nobody answers.", refused=False)
+
+
+def test_attempts_that_take_long_are_not_followed_by_a_long_wait() -> None:
+    keeper, now = _keeper(), START
+    for _ in range(6):
+        assert keeper.next_action(now).kind is CONNECT
+        now += 10.0
+        keeper.failed(now, "Nobody answers.", refused=False)
+        due = keeper.next_action(now).at
+        assert due - now == 0.5
+        now = due

@@ -11,14 +11,14 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from p2pchat_core import limits
 from p2pchat_core.chat.events import (
     ConnectionEvent,
+    ContactEvent,
     ErrorEvent,
     Event,
     ListeningEvent,
@@ -30,11 +30,12 @@ from p2pchat_core.chat.events import (
 )
 from p2pchat_core.errors import CommandError, ConnectionLostError, P2PChatError
 from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_tui.headless_commands import COMMANDS, Command, Fields, Nothing, fields
 from p2pchat_tui.json_lines import LineSplitter, LineWriter, claim_stdout, read_chunks
 from p2pchat_tui.standalone import StandaloneService
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from p2pchat_core.chat.event_hub import EventStream
     from p2pchat_core.chat.service import ChatService
@@ -44,32 +45,8 @@ __all__ = ["Session", "event_fields", "run"]
 
 logger = logging.getLogger(__name__)
 
-Fields = dict[str, Any]
 _Members = dict[str, msgspec.Raw]
-_Method = Callable[["Session", Any], Awaitable[Fields]]
 _NO_ID: Final = msgspec.Raw(b"null")
-
-
-class _Address(msgspec.Struct):
-    address: str
-
-
-class _Peer(msgspec.Struct):
-    peer: str
-
-
-class _PeerText(msgspec.Struct):
-    peer: str
-    text: str
-
-
-class _History(msgspec.Struct):
-    peer: str
-    limit: int = 100
-
-
-class _Nothing(msgspec.Struct):
-    pass
 
 
 class _BadLine(CommandError):
@@ -149,8 +126,8 @@ class Session:
         try:
             members = _members(line)
             command_id = members.get("id", _NO_ID)
-            arguments, method = self._find(members)
-            result = await method(self, _decode(members, arguments))
+            command = self._find(members)
+            result = await command.run(self._service, _decode(members, command.arguments))
         except P2PChatError as error:
             reply: Fields = {"ok": False, "code": error.code, "error": _sentence(error)}
         except asyncio.CancelledError:
@@ -164,55 +141,21 @@ class Session:
             reply = {"ok": True, **result}
         await self._send({"id": command_id, **reply})
 
-    def _find(self, members: _Members) -> tuple[type[Any], _Method]:
+    def _find(self, members: _Members) -> Command:
         if "cmd" not in members:
             raise CommandError('The command has no "cmd".')
         name = msgspec.json.decode(members["cmd"])
-        if not isinstance(name, str) or name not in self._COMMANDS:
+        if name == "quit":
+            return Command(Nothing, self._quit)
+        if not isinstance(name, str) or name not in COMMANDS:
             raise _UnknownCommand(
-                f"There is no command {name!r:.100}; there are {', '.join(self._COMMANDS)}."
+                f"There is no command {name!r:.100}; there are {', '.join(COMMANDS)}, quit."
             )
-        return self._COMMANDS[name]
+        return COMMANDS[name]
 
-    async def _connect(self, command: _Address) -> Fields:
-        return _fields(await self._service.connect(command.address))
-
-    async def _send_message(self, command: _PeerText) -> Fields:
-        return {"message_id": await self._service.send(command.peer, command.text)}
-
-    async def _echo(self, command: _PeerText) -> Fields:
-        return _fields(await self._service.echo(command.peer, command.text))
-
-    async def _ping(self, command: _Peer) -> Fields:
-        return {"rtt_ms": await self._service.ping(command.peer)}
-
-    async def _disconnect(self, command: _Peer) -> Fields:
-        await self._service.disconnect(command.peer)
-        return {}
-
-    async def _status(self, _command: _Nothing) -> Fields:
-        return _fields(self._service.status())
-
-    async def _history(self, command: _History) -> Fields:
-        if command.limit < 1:
-            raise CommandError("The limit of a history is at least 1.")
-        messages = await self._service.history(command.peer, command.limit)
-        return {"messages": [_fields(message) for message in messages]}
-
-    async def _quit(self, _command: _Nothing) -> Fields:
+    async def _quit(self, _service: ChatService, _command: Nothing) -> Fields:
         self.stopping.set()
         return {}
-
-    _COMMANDS: ClassVar[Mapping[str, tuple[type[Any], _Method]]] = {
-        "connect": (_Address, _connect),
-        "send": (_PeerText, _send_message),
-        "echo": (_PeerText, _echo),
-        "ping": (_Peer, _ping),
-        "disconnect": (_Peer, _disconnect),
-        "status": (_Nothing, _status),
-        "history": (_History, _history),
-        "quit": (_Nothing, _quit),
-    }
 
     async def _send(self, fields: Fields) -> None:
         await self._write(_encode(fields))
@@ -231,19 +174,19 @@ def event_fields(event: Event) -> Fields:
             name = "step"
         case ConnectionEvent():
             name = "connection"
+        case ContactEvent():
+            name = "contact"
         case MessageEvent():
             name = "message"
+            told = {"peer": event.peer, "text": event.text, "message_id": event.message_id}
+            again = {"again": True} if event.again else {}
+            return {"event": name, **told, "sent_at": event.sent_at, **again}
         case SentEvent():
             name = "delivered" if event.delivered else "sent"
             return {"event": name, "peer": event.peer, "message_id": event.message_id}
         case ErrorEvent():
             name = "error"
-    return {"event": name, **_fields(event)}
-
-
-def _fields(value: object) -> Fields:
-    fields: Fields = msgspec.to_builtins(value)
-    return fields
+    return {"event": name, **fields(event)}
 
 
 def _encode(fields: Fields) -> bytes:

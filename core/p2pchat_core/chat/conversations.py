@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from p2pchat_core import limits
+from p2pchat_core.chat.announcing import Announcer
 from p2pchat_core.chat.conversation import Conversation
 from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.wire.session import SESSION_PROTOCOL, Farewell
 
 if TYPE_CHECKING:
     from p2pchat_core.chat.event_hub import EventHub
+    from p2pchat_core.chat.paths import PathReport, PathState
+    from p2pchat_core.chat.people import People
     from p2pchat_core.chat.store import Store
     from p2pchat_core.clock import Clock
     from p2pchat_core.net.connection import Connection
@@ -21,12 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversations"]
 
+logger = logging.getLogger(__name__)
+
 
 class Conversations:
     """Makes a conversation when there is something to say or to hear, and forgets those in which nothing goes on.
 
     Attributes:
         known: everyone we have talked with or been connected to, those known longest first.
+        announcer: sees to it that what was stored is told.
     """
 
     def __init__(
@@ -37,7 +45,7 @@ class Conversations:
         clock: Clock,
         *,
         known: list[PeerId],
-        contacts: set[PeerId],
+        people: People,
         unfinished: dict[PeerId, int],
     ) -> None:
         """Not called directly: see `load`."""
@@ -46,13 +54,19 @@ class Conversations:
         self._store = store
         self._hub = hub
         self._clock = clock
-        self._contacts = contacts
+        self._people = people
         self._unfinished = unfinished
         self._open: dict[PeerId, Conversation] = {}
+        self._parted: dict[PeerId, Farewell] = {}
+        self.announcer = Announcer(store, hub)
         self._tasks = TaskOwner("conversations")
+        node.liveness.busy = self.uses
+        node.liveness.on_change.append(self._path_changed)
 
     @classmethod
-    async def load(cls, node: Node, store: Store, hub: EventHub, clock: Clock) -> Conversations:
+    async def load(
+        cls, node: Node, store: Store, hub: EventHub, clock: Clock, people: People
+    ) -> Conversations:
         """Read from the store who is known and what waits.
 
         Raises:
@@ -64,7 +78,7 @@ class Conversations:
             hub,
             clock,
             known=[PeerId.parse(peer) for peer in await store.peers()],
-            contacts={PeerId.parse(peer) for peer in await store.contacts()},
+            people=people,
             unfinished={
                 PeerId.parse(peer): count for peer, count in (await store.unfinished_counts()).items()
             },
@@ -84,22 +98,39 @@ class Conversations:
         talk = self._open.get(connection.peer)
         return talk is not None and not talk.idle
 
+    def parted(self, peer: PeerId) -> bool:
+        """Whether `peer` hung up on purpose and has not been connected since: it is not to be dialled for its loss."""
+        return peer in self._parted
+
+    def paths(self, peer: PeerId) -> list[PathReport]:
+        """Return every path to `peer`, best first, and why the conversation uses it or not; none without one."""
+        talk = self._open.get(peer)
+        return [] if talk is None else talk.paths()
+
+    def judged(self) -> dict[Connection, tuple[PathState, str]]:
+        """Return what the conversations make of each connection, and why."""
+        reports = (report for talk in self._open.values() for report in talk.paths())
+        return {report.connection: (report.state, report.reason) for report in reports}
+
     def __len__(self) -> int:
         return len(self._open)
 
     def is_contact(self, peer: PeerId) -> bool:
-        """Whether the user has ever connected to `peer`."""
-        return peer in self._contacts
+        """Whether the user wants to talk with `peer`."""
+        return self._people.is_contact(peer)
 
-    async def befriend(self, peer: PeerId) -> None:
-        """Make `peer` a contact, for good.
+    async def drop(self, peer: PeerId) -> None:
+        """End the conversation with `peer`, and hand nothing over to it any more."""
+        self.known.pop(peer, None)
+        self._unfinished.pop(peer, None)
+        conversation = self._open.pop(peer, None)
+        if conversation is not None:
+            await conversation.close()
 
-        Raises:
-            StoreError: it cannot be stored.
-        """
-        if peer not in self._contacts:
-            self._contacts.add(peer)
-            await self._store.add_contact(str(peer), self._clock.time())
+    def take_up(self, peer: PeerId, unfinished: int) -> None:
+        """So many messages wait for `peer`, with whom there is no conversation at the moment."""
+        if unfinished and peer not in self._open:
+            self._unfinished[peer] = unfinished
 
     async def send(self, peer: PeerId, text: str) -> str:
         """Store a message; see `Conversation.send`."""
@@ -116,18 +147,28 @@ class Conversations:
     def connection_opened(self, connection: Connection) -> None:
         """Hand over what waits for the peer, and repair what its last connection took along."""
         peer = connection.peer
+        self._parted.pop(peer, None)
         self._remember(peer)
         conversation = self._with(peer) if peer in self._unfinished else self._open.get(peer)
         if conversation is not None:
             conversation.connection_opened(connection)
 
+    async def farewell(self, peer: PeerId, reason: Farewell) -> None:
+        """Tell `peer` that we are about to hang up on purpose, if its program understands that. Never raises."""
+        info = self._node.info(peer)
+        if info is not None and SESSION_PROTOCOL in info.protocols and self._node.host.connections(peer):
+            await self._with(peer).farewell(reason)
+
     async def close(self) -> None:
-        """Hand over what can be within `CHAT_STOP_GRACE`, then end every conversation. Never raises."""
+        """Hand over what can be within `CHAT_STOP_GRACE`, say good-bye, and end every conversation. Never raises."""
         reachable = [self._open[peer] for peer in self._open if self._node.host.connections(peer)]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limits.CHAT_STOP_GRACE):
                 await asyncio.gather(*(conversation.handed_over() for conversation in reachable))
+        connected = {connection.peer for connection in self._node.host.connections()}
+        await asyncio.gather(*(self.farewell(peer, Farewell.STOPPED) for peer in connected))
         await asyncio.gather(*(conversation.close() for conversation in self._open.values()))
+        await self.announcer.close()
         await self._tasks.close()
 
     def _with(self, peer: PeerId) -> Conversation:
@@ -138,13 +179,27 @@ class Conversations:
                 peer,
                 connections=self._node.host.connections,
                 identified=self._node.identify.identified,
+                check=self._node.liveness.check,
                 store=self._store,
                 hub=self._hub,
+                announcer=self.announcer,
                 clock=self._clock,
+                on_farewell=self._bid_farewell,
                 unfinished=self._unfinished.pop(peer, 0),
             )
             self._remember(peer)
         return conversation
+
+    def _bid_farewell(self, peer: PeerId, reason: Farewell) -> None:
+        logger.info("%s hangs up on purpose (%s)", peer.short(), reason.name.lower())
+        self._parted[peer] = reason
+        while len(self._parted) > limits.CHAT_MAX_KNOWN_PEERS:
+            del self._parted[next(iter(self._parted))]
+
+    def _path_changed(self, connection: Connection) -> None:
+        talk = self._open.get(connection.peer)
+        if talk is not None:
+            talk.path_changed(connection)
 
     def _forget_idle(self) -> None:
         if len(self._open) < limits.CHAT_MAX_CONVERSATIONS:

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2pchat_core.chat.model import Contact
 
 __all__ = [
     "ConnectionEvent",
     "ConnectionState",
+    "ContactEvent",
     "ErrorEvent",
     "Event",
     "ListeningEvent",
@@ -86,7 +91,7 @@ class StepEvent:
         step: 1 to 8 as numbered in docs/architecture.md.
         name: the step in a few words.
         ms: milliseconds this step took.
-        detail: one line more, such as the failure or the candidate pair.
+        detail: a line more, such as the failure or the candidate pair; behind it what both sides said in this step.
     """
 
     peer: str
@@ -105,6 +110,8 @@ class ConnectionEvent:
         remote_address: the peer's multiaddr, or for a direct path the remote candidate's `host:port` when known.
         limited: the path is a circuit with a byte or time limit.
         reason: one sentence, when closed.
+        limit_bytes: how much the circuit carries in each direction, ``None`` if as much as one likes.
+        limit_seconds: how long it may last, ``None`` if as long as one likes.
     """
 
     peer: str
@@ -113,6 +120,16 @@ class ConnectionEvent:
     remote_address: str
     limited: bool = False
     reason: str = ""
+    limit_bytes: int | None = None
+    limit_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContactEvent:
+    """A contact changed, a stranger appeared, or one of them is known no more (`forgotten`)."""
+
+    contact: Contact
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +140,14 @@ class MessageEvent:
         text: as it came, not yet made safe for a terminal.
         message_id: hexadecimal, unique in our history.
         sent_at: Unix seconds; when it reached us, for peers whose protocol carries no time.
+        again: it came in an earlier run, which may have told it before it ended.
     """
 
     peer: str
     text: str
     message_id: str
     sent_at: float
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +174,7 @@ Event = (
     | RelayEvent
     | StepEvent
     | ConnectionEvent
+    | ContactEvent
     | MessageEvent
     | SentEvent
     | ErrorEvent

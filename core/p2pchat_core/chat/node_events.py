@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from p2pchat_core.chat.event_hub import EventHub
+    from p2pchat_core.identity.peer_id import PeerId
     from p2pchat_core.multiformats.multiaddr import Multiaddr
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.relay_client import RelayInfo
@@ -63,6 +64,8 @@ class NodeEvents(NodeListener):
         opened: Callable[[Connection], None],
         closed: Callable[[Connection], None] = lambda _: None,
         hope: Callable[[], None] = lambda: None,
+        refuses: Callable[[Connection], bool] = lambda _: False,
+        silent: Callable[[PeerId], bool] = lambda _: False,
     ) -> None:
         """Pass events to `hub`.
 
@@ -70,11 +73,15 @@ class NodeEvents(NodeListener):
             opened: called for every new connection to a peer.
             closed: called when it has ended.
             hope: called when the network is there again: a relay has given us a reservation.
+            refuses: says of a new connection whether it is to be ended at once, without a word to anybody.
+            silent: says of a peer whether no step of its connections is told.
         """
         self._hub = hub
         self._opened = opened
         self._closed = closed
         self._hope = hope
+        self._refuses = refuses
+        self._silent = silent
         self._told: set[Connection] = set()
         self._waiting: dict[Multiaddr, list[asyncio.Future[RelayInfo]]] = {}
         self.listening = asyncio.Event()
@@ -86,6 +93,9 @@ class NodeEvents(NodeListener):
     def tell(self, connection: Connection) -> None:
         """This connection leads to a peer."""
         if connection in self._told or connection.closed:
+            return
+        if self._refuses(connection):
+            connection.abort("The user does not want it.")
             return
         self._told.add(connection)
         self._hub.emit(_connection_event(connection, ConnectionState.OPEN))
@@ -122,6 +132,8 @@ class NodeEvents(NodeListener):
 
     def on_step(self, report: StepReport) -> None:
         """Pass a step on."""
+        if self._silent(report.peer):
+            return
         name = STEP_NAMES[report.step]
         peer, step = str(report.peer), int(report.step)
         self._hub.emit(StepEvent(peer, step, name, report.ms, report.ok, report.detail))
@@ -158,6 +170,14 @@ class NodeEvents(NodeListener):
 
 
 def _connection_event(connection: Connection, state: ConnectionState, reason: str = "") -> ConnectionEvent:
+    limit = connection.limit
     return ConnectionEvent(
-        str(connection.peer), path_of(connection), state, where(connection), connection.limited, reason
+        str(connection.peer),
+        path_of(connection),
+        state,
+        where(connection),
+        connection.limited,
+        reason,
+        limit_bytes=None if limit is None else limit.bytes,
+        limit_seconds=None if limit is None else limit.seconds,
     )

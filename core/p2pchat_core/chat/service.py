@@ -3,73 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from p2pchat_core import limits
-from p2pchat_core.chat.conversations import Conversations
-from p2pchat_core.chat.data_dir import DataDir
 from p2pchat_core.chat.event_hub import EventHub, EventStream
-from p2pchat_core.chat.events import ErrorEvent, ReadyEvent, RelayState
+from p2pchat_core.chat.events import ErrorEvent, ReadyEvent
+from p2pchat_core.chat.export import export
 from p2pchat_core.chat.ice import ice_config
 from p2pchat_core.chat.model import (
     ConnectionStatus,
     ConnectResult,
+    Contact,
     EchoResult,
+    ExportFormat,
     RelayStatus,
+    Retention,
+    SearchHit,
     ServiceConfig,
     Status,
     StoredMessage,
 )
-from p2pchat_core.chat.node_events import NodeEvents, path_of, relay_state, where
-from p2pchat_core.chat.protocols import ask_echo, serve_echo
-from p2pchat_core.chat.redial import Redial
-from p2pchat_core.chat.store import Store
+from p2pchat_core.chat.node_events import path_of, relay_state, where
+from p2pchat_core.chat.protocols import ask_echo
+from p2pchat_core.chat.running import NodeFactory, Running
+from p2pchat_core.chat.verification import verification_phrase
 from p2pchat_core.clock import SystemClock
 from p2pchat_core.errors import (
     AddressError,
     ConnectionLostError,
-    DialError,
     MessageError,
-    NoAnswerError,
     NotConnectedError,
     OwnAddressError,
     P2PChatError,
-    RelayUnreachableError,
+    StoreError,
 )
-from p2pchat_core.identity.keystore import load_or_create_identity
 from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.multiformats.multiaddr import Multiaddr
-from p2pchat_core.net.node import Node, NodeConfig
-from p2pchat_core.net.tasks import TaskOwner
-from p2pchat_core.net.wake import watch_world
-from p2pchat_core.wire.chat import CHAT_PROTOCOL, ECHO_PROTOCOL
-from p2pchat_core.wire.circuit import HOP_PROTOCOL
-from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
-from p2pchat_core.wire.session import SESSION_PROTOCOL
+from p2pchat_core.net.node import Node
+from p2pchat_core.wire.chat import ECHO_PROTOCOL
+from p2pchat_core.wire.session import Farewell
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from p2pchat_core.chat.conversations import Conversations
+    from p2pchat_core.chat.people import People
+    from p2pchat_core.chat.redial import Redial
+    from p2pchat_core.chat.store import Store
     from p2pchat_core.clock import Clock
-    from p2pchat_core.identity.keys import PrivateKey
     from p2pchat_core.net.connection import Connection
-    from p2pchat_core.net.node import NodeListener
-    from p2pchat_core.net.stream import Stream
-    from p2pchat_core.net.webrtc.config import IceConfig
 
 __all__ = ["ChatService", "NodeFactory"]
-
-logger = logging.getLogger(__name__)
-
-
-class NodeFactory(Protocol):
-    """Makes the node of a service; tests pass their own."""
-
-    def __call__(
-        self, identity: PrivateKey, *, config: NodeConfig, listener: NodeListener, clock: Clock
-    ) -> Node:
-        """Return a node that has not connected to anything yet."""
-        ...
 
 
 class ChatService:
@@ -86,15 +70,7 @@ class ChatService:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._make_node = make_node
         self._hub = EventHub()
-        self._events = NodeEvents(
-            self._hub, self._connection_opened, self._connection_closed, self._network_is_back
-        )
-        self._redial_: Redial | None = None
-        self._tasks = TaskOwner("chat service")
-        self._conversations_: Conversations | None = None
-        self._data_dir: DataDir | None = None
-        self._store_: Store | None = None
-        self._node_: Node | None = None
+        self._running_: Running | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -118,73 +94,30 @@ class ChatService:
             ConfigError, IdentityError, StoreError: what is kept on disk, or an option, cannot be used.
         """
         ice = ice_config(self.config.stun, self.config.turn)
+        self._running_ = running = Running(self.config, self._hub, self._clock)
         try:
-            await self._open(ice)
+            await running.open(ice, self._make_node)
         except BaseException:
             await self.stop()
             raise
         self._hub.emit(ReadyEvent(self.peer_id))
+        try:
+            await self._conversations.announcer.tell_the_rest()
+        except StoreError as error:
+            self.report(error)
         for address in self.config.relays:
             try:
                 await self.add_relay(address)
             except AddressError as error:
                 self.report(error)
-        self._tasks.spawn(self._warm_up(), "load WebRTC")
-        self._tasks.spawn(watch_world(self._clock, self._world_changed), "watch the world")
-        for peer in self._conversations.waiting():
-            self._redial.look(peer)
+        running.begin()
 
     async def stop(self) -> None:
         """Hand back everything and end the event streams. Never raises; calling it again does nothing."""
-        await self._tasks.close()
-        redial, self._redial_ = self._redial_, None
-        if redial is not None:
-            await redial.close()
-        conversations, self._conversations_ = self._conversations_, None
-        if conversations is not None:
-            await conversations.close()
-        node, self._node_ = self._node_, None
-        if node is not None:
-            await node.stop()
-        if self._store_ is not None:
-            await self._store_.close()
-        if self._data_dir is not None:
-            self._data_dir.close()
+        running, self._running_ = self._running_, None
+        if running is not None:
+            await running.close()
         self._hub.close()
-
-    async def _open(self, ice: IceConfig) -> None:
-        self._data_dir = data_dir = await asyncio.to_thread(DataDir.open, self.config.data_dir)
-        identity = self.config.identity
-        if identity is None:
-            identity = await asyncio.to_thread(load_or_create_identity, data_dir.identity)
-        self._store_ = store = await Store.open(data_dir.history)
-        if store.set_aside is not None:
-            self._hub.emit(
-                ErrorEvent(
-                    "store_failed",
-                    f"The message history was damaged; it was set aside as {store.set_aside} and a new one begun.",
-                )
-            )
-        config = NodeConfig(ice=ice, relay_stun=self.config.relay_stun)
-        node = self._make_node(identity, config=config, listener=self._events, clock=self._clock)
-        self._node_ = node
-        self._conversations_ = await Conversations.load(node, store, self._hub, self._clock)
-        node.liveness.busy = self._conversations_.uses
-        self._redial_ = await Redial.load(node, store, self._clock, self._conversations_)
-        node.handle(SESSION_PROTOCOL, self._serve_session, on_limited=True)
-        node.handle(CHAT_PROTOCOL, self._serve_chat, on_limited=True)
-        node.handle(ECHO_PROTOCOL, self._serve_echo, on_limited=True)
-
-    async def _warm_up(self) -> None:
-        """Load the large WebRTC stack once others can reach us, so that the first of them need not wait for it.
-
-        Not at once: a screen wants to draw the address first, and loading holds up every other thread.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limits.WARM_UP_DELAY):
-                await self._events.listening.wait()
-        await asyncio.sleep(limits.WEBRTC_LOAD_DELAY)
-        await self._node.load()
 
     # --- relays and connections ---------------------------------------------------------------------------------------
 
@@ -201,18 +134,10 @@ class ChatService:
 
         Raises:
             AddressError: it cannot be dialled, or is our own.
+            BlockedError: the user has blocked that peer.
             DialError, RelayError: nobody answers there, or they refuse.
         """
-        target = parse_target(address)
-        if target.peer == self._node.peer:
-            raise OwnAddressError("That is your own address. Give it to somebody, and enter theirs here.")
-        try:
-            async with asyncio.timeout(limits.CONNECT_TIMEOUT):
-                if isinstance(target, CircuitTarget):
-                    return await self._connect_peer(Multiaddr.parse(address.strip()))
-                return await self._connect_websocket(target.address)
-        except TimeoutError:
-            raise NoAnswerError(f"Connecting took longer than {limits.CONNECT_TIMEOUT:g} s.") from None
+        return await self._running.dialling.connect(address)
 
     async def ping(self, peer: str) -> float:
         """Return the round trip to a connected peer in milliseconds."""
@@ -227,45 +152,8 @@ class ChatService:
         who = self._peer(peer)
         self._redial.give_up(who)
         self._best(who)
+        await self._conversations.farewell(who, Farewell.HUNG_UP)
         await asyncio.gather(*(connection.close() for connection in self._node.host.connections(who)))
-
-    async def _connect_peer(self, address: Multiaddr) -> ConnectResult:
-        connection = await self._node.connect(address)
-        await self._conversations.befriend(connection.peer)
-        self._redial.learn(connection.peer, [address])
-        return await self._connected(connection)
-
-    async def _connect_websocket(self, address: Multiaddr) -> ConnectResult:
-        """Connect to what answers at a WebSocket address: a relay, unless it says that it is none."""
-        try:
-            connection = await self._node.connect(address)
-        except DialError as error:
-            raise RelayUnreachableError(str(error)) from error
-        info = await self._node.identify.identified(connection)
-        if info is not None and HOP_PROTOCOL not in info.protocols:
-            self._events.tell(connection)
-            await self._conversations.befriend(connection.peer)
-            return await self._connected(connection)
-        relay = connection.remote_address
-        if not any(
-            known.peer == connection.peer and relay_state(known) is RelayState.RESERVED
-            for known in self._node.relays()
-        ):
-            await self.add_relay(str(relay))
-            await self._events.reserved(relay)
-        return ConnectResult("relay", str(connection.peer), None, await self._measure(connection), str(relay))
-
-    async def _connected(self, connection: Connection) -> ConnectResult:
-        rtt = await self._measure(connection)
-        return ConnectResult("peer", str(connection.peer), path_of(connection), rtt, where(connection))
-
-    async def _measure(self, connection: Connection) -> float | None:
-        """Return one round trip in milliseconds, or ``None`` from those who do not answer pings."""
-        try:
-            return await self._node.ping(connection) * 1e3
-        except P2PChatError as error:
-            logger.debug("no round trip of %s: %s", connection, error)
-            return None
 
     # --- talking ------------------------------------------------------------------------------------------------------
 
@@ -276,15 +164,21 @@ class ChatService:
 
         Raises:
             NotConnectedError: there is no connection to the peer and never was one.
+            BlockedError: the user has blocked it.
             MessageError: it is empty or too long, or too many wait already.
             StoreError: it could not be stored.
         """
         who = self._peer(peer)
-        if who not in self._conversations.known and not self._node.host.connections(who):
+        self._people.refuse_blocked(who)
+        known = who in self._conversations.known or self._people.is_contact(who)
+        if not known and not self._node.host.connections(who):
             raise NotConnectedError(
                 f"You have never been connected to {who.short()}; connect to its address first."
             )
-        message_id = await self._conversations.send(who, text)
+        message_id = await self._conversations.send(
+            who, text
+        )  # at once: messages keep the order of the calls
+        await self._people.befriend(who)
         self._redial.look(who)
         return message_id
 
@@ -304,9 +198,33 @@ class ChatService:
             answer = await ask_echo(stream, data)
         return EchoResult(answer.decode("utf-8", "replace"), (self._clock.monotonic() - started) * 1e3)
 
-    async def history(self, peer: str, limit: int = 100) -> list[StoredMessage]:
-        """Return the newest `limit` messages with `peer`, oldest first."""
-        return await self._store.history(str(self._peer(peer)), limit)
+    async def history(
+        self, peer: str, limit: int = 100, *, before: str | None = None, around: str | None = None
+    ) -> list[StoredMessage]:
+        """Return the newest `limit` messages with `peer`, oldest first.
+
+        Args:
+            before: only those before the message with this id.
+            around: the message with this id and its neighbours on both sides.
+        """
+        return await self._store.history(str(self._peer(peer)), limit, before=before, around=around)
+
+    async def search(self, text: str, *, peer: str | None = None, limit: int = 50) -> list[SearchHit]:
+        """Return the newest messages of contacts that have every word of `text`, newest first.
+
+        The last word may be a beginning, so it can be called with every key. No text is wrong.
+        """
+        return await self._store.search(text, None if peer is None else str(self._peer(peer)), limit)
+
+    async def export(self, path: Path, format: ExportFormat, *, peer: str | None = None) -> int:
+        """Write the messages with `peer`, or all but ephemeral ones, to a new file; return how many there were.
+
+        Raises:
+            StoreError: the file is there already, or cannot be written.
+        """
+        names = {contact.peer: contact.name for contact in self._people.contacts()}
+        who = None if peer is None else str(self._peer(peer))
+        return await export(self._store, path, format, peer=who, names=names)
 
     def peers(self) -> list[str]:
         """Return everyone we have talked with or been connected to, those known longest first."""
@@ -314,7 +232,8 @@ class ChatService:
 
     def status(self) -> Status:
         """Return the whole node at a glance."""
-        node = self._node
+        running, node = self._running, self._node
+        judged = self._conversations.judged()
         return Status(
             peer_id=self.peer_id,
             addresses=tuple(map(str, node.addresses())),
@@ -328,37 +247,109 @@ class ChatService:
                     connection.limited,
                     where(connection),
                     None if connection.rtt is None else connection.rtt * 1e3,
+                    *judged.get(connection, (None, "")),
                 )
                 for connection in node.host.connections()
-                if self._events.tells(connection)
+                if running.tells(connection)
             ),
         )
+
+    # --- people -------------------------------------------------------------------------------------------------------
+
+    async def contacts(self) -> list[Contact]:
+        """Return everyone: contacts, strangers and blocked peers, those known longest first."""
+        return self._people.contacts()
+
+    async def contact(self, peer: str) -> Contact:
+        """Return what is known of one.
+
+        Raises:
+            UnknownContactError: nothing is. So do the others below, unless they say otherwise.
+        """
+        return self._people.contact(self._peer(peer))
+
+    async def rename(self, peer: str, name: str) -> None:
+        """Call `peer` so from now on."""
+        await self._people.rename(self._peer(peer), name)
+
+    async def annotate(self, peer: str, notes: str) -> None:
+        """Keep notes about `peer`."""
+        await self._people.annotate(self._peer(peer), notes)
+
+    async def accept(self, peer: str) -> None:
+        """Make `peer` a contact, known or not.
+
+        Raises:
+            BlockedError: the user has blocked it.
+        """
+        await self._people.accept(self._peer(peer))
+
+    async def decline(self, peer: str) -> None:
+        """Delete what a stranger said and close their connections; they may ask again.
+
+        Raises:
+            CommandError: it is no stranger.
+        """
+        await self._people.decline(self._peer(peer))
+
+    async def block(self, peer: str) -> None:
+        """Have nothing to do with `peer`, known or not: its connections are closed, now and whenever it comes."""
+        await self._people.block(self._peer(peer))
+
+    async def unblock(self, peer: str) -> None:
+        """Let `peer` be what it was before it was blocked: a contact, or a stranger."""
+        who = self._peer(peer)
+        if await self._people.unblock(who):
+            await self._running.resume(who)
+
+    async def verification_phrase(self, peer: str) -> tuple[str, ...]:
+        """Return the words that both sides see; known or not."""
+        return await asyncio.to_thread(verification_phrase, self._node.peer, self._peer(peer))
+
+    async def set_verified(self, peer: str, verified: bool) -> None:
+        """Remember that both sides have compared the phrase, or forget it."""
+        await self._people.set_verified(self._peer(peer), verified)
+
+    async def set_retention(self, peer: str, retention: Retention) -> None:
+        """Keep what is said with a contact for so long. What is older is deleted at once.
+
+        Raises:
+            CommandError: it is no contact, or the number of days makes no sense.
+        """
+        await self._people.set_retention(self._peer(peer), retention)
+        await self._store.delete_old(self._clock.time(), self.config.retention_days)
+
+    async def forget(self, peer: str) -> None:
+        """Delete a conversation, and everything that is known of `peer`."""
+        await self._people.forget(self._peer(peer))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
     @property
-    def _node(self) -> Node:
-        if self._node_ is None:
+    def _running(self) -> Running:
+        if self._running_ is None:
             raise ConnectionLostError("The chat service is not running.")
-        return self._node_
+        return self._running_
+
+    @property
+    def _node(self) -> Node:
+        return self._running.node
 
     @property
     def _store(self) -> Store:
-        if self._store_ is None:
-            raise ConnectionLostError("The chat service is not running.")
-        return self._store_
+        return self._running.store
+
+    @property
+    def _people(self) -> People:
+        return self._running.people
 
     @property
     def _redial(self) -> Redial:
-        if self._redial_ is None:
-            raise ConnectionLostError("The chat service is not running.")
-        return self._redial_
+        return self._running.redial
 
     @property
     def _conversations(self) -> Conversations:
-        if self._conversations_ is None:
-            raise ConnectionLostError("The chat service is not running.")
-        return self._conversations_
+        return self._running.conversations
 
     def _peer(self, text: str) -> PeerId:
         peer = PeerId.parse(text)
@@ -373,42 +364,3 @@ class ChatService:
                 f"There is no connection to {peer.short()}; connect to its address first."
             )
         return connections[0]
-
-    def _connection_opened(self, connection: Connection) -> None:
-        if self._redial_ is not None:
-            self._redial_.connected(connection)
-        if self._conversations_ is not None:
-            self._conversations_.connection_opened(connection)
-
-    def _connection_closed(self, connection: Connection) -> None:
-        if self._redial_ is not None:
-            self._redial_.lost(connection.peer)
-
-    def _world_changed(self, _reason: str) -> None:
-        self._node.look_around()
-        self._network_is_back()
-
-    def _network_is_back(self) -> None:
-        if self._redial_ is not None:
-            self._redial_.be_hopeful()
-
-    async def _serve_session(self, stream: Stream) -> None:
-        if self._refuses(stream.connection.peer):
-            stream.abort()
-        else:
-            await self._conversations.listen(stream)
-
-    async def _serve_chat(self, stream: Stream) -> None:
-        if self._refuses(stream.connection.peer):
-            stream.abort()
-        else:
-            await self._conversations.serve(stream)
-
-    async def _serve_echo(self, stream: Stream) -> None:
-        if self._refuses(stream.connection.peer):
-            stream.abort()
-        else:
-            await serve_echo(stream)
-
-    def _refuses(self, peer: PeerId) -> bool:
-        return self.config.contacts_only and not self._conversations.is_contact(peer)

@@ -7,20 +7,18 @@ import logging
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
-from p2pchat_core.chat import session_table
+from p2pchat_core.chat import contact_table, search_index, session_table, untold_table
 from p2pchat_core.errors import StoreError
 from p2pchat_core.limits import HISTORY_CHECK_SIZE
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["open_or_replace", "prepare"]
+__all__ = ["open_beside", "open_memory", "open_or_replace", "prepare"]
 
 logger = logging.getLogger(__name__)
 
-_SCHEMA_VERSION: Final = 2
+_SCHEMA_VERSION: Final = 3
 _MESSAGES: Final = """
 CREATE TABLE messages (
     position    INTEGER PRIMARY KEY,
@@ -40,12 +38,6 @@ _INDEXES: Final = """
 CREATE INDEX messages_of_peer ON messages (peer, position);
 CREATE INDEX messages_waiting ON messages (peer, position) WHERE state = 'queued';
 """
-_CONTACTS: Final = """
-CREATE TABLE contacts (
-    peer      TEXT PRIMARY KEY,
-    added_at  REAL NOT NULL
-);
-"""
 _ADDRESSES: Final = """
 CREATE TABLE addresses (
     peer     TEXT NOT NULL,
@@ -64,9 +56,11 @@ INSERT INTO messages (position, message_id, peer, text, outgoing, sent_at, state
     SELECT position, message_id, peer, text, outgoing, sent_at, state, sequence FROM messages_1;
 DROP TABLE messages_1;
 """
+_FROM_1: Final = _COPY_FROM_1 + _MESSAGES + _FINISH_FROM_1 + _INDEXES + _ADDRESSES + session_table.SCHEMA
 _MIGRATIONS: Final = {
-    0: _MESSAGES + _INDEXES + _CONTACTS + _ADDRESSES + session_table.SCHEMA,
-    1: _COPY_FROM_1 + _MESSAGES + _FINISH_FROM_1 + _INDEXES + _ADDRESSES + session_table.SCHEMA,
+    0: _MESSAGES + _INDEXES + contact_table.SCHEMA + _ADDRESSES + session_table.SCHEMA + untold_table.SCHEMA,
+    1: _FROM_1 + contact_table.FROM_2 + untold_table.SCHEMA,
+    2: contact_table.FROM_2 + untold_table.SCHEMA,
 }
 """From each version to the present one."""
 # Primary result codes (the low byte of sqlite_errorcode) that mean the file itself is unusable.
@@ -92,6 +86,46 @@ def open_or_replace(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         raise StoreError(
             f"The message history {path} is damaged and could not be replaced: {error}."
         ) from error
+
+
+def open_memory() -> sqlite3.Connection:
+    """Return a new history that is nowhere but in memory."""
+    connection = sqlite3.connect(":memory:", check_same_thread=False, uri=True)
+    prepare(Path(":memory:"), connection)
+    return connection
+
+
+def open_beside(path: Path) -> tuple[sqlite3.Connection, None]:
+    """Return a history in memory that knows the contacts of the one at `path`, if there is one; that is not touched.
+
+    Raises:
+        StoreError: it is there and cannot be read.
+    """
+    connection = open_memory()
+    try:
+        if path.exists():
+            # "immutable" keeps SQLite from making files beside it. The data directory is locked: nobody writes there.
+            connection.execute("ATTACH ? AS kept", (f"{path.absolute().as_uri()}?mode=ro&immutable=1",))
+            with connection:
+                for table in ("contacts", "addresses"):
+                    columns = ", ".join(
+                        _columns(connection, "kept", table) & _columns(connection, "main", table)
+                    )
+                    if columns:
+                        connection.execute(
+                            f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM kept.{table} ORDER BY rowid"
+                        )
+                connection.execute("UPDATE contacts SET ephemeral = 0")  # all are
+            connection.execute("DETACH kept")
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreError(f"The contacts in {path} could not be read: {error}.") from error
+    return connection, None
+
+
+def _columns(connection: sqlite3.Connection, schema: str, table: str) -> set[str]:
+    rows = connection.execute("SELECT name FROM pragma_table_info(?, ?)", (table, schema))
+    return {row[0] for row in rows}
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
@@ -121,22 +155,27 @@ def prepare(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # FULL: in WAL mode every commit is on the disk when it returns, so "stored" survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > _SCHEMA_VERSION:
         raise StoreError(
             f"The message history {path} was written by a newer version of this program; update it."
         )
-    if version == 0:
-        _migrate(connection, version)
-        return
-    _check(path, connection)
+    if version > 0:
+        _check(path, connection)
     if version < _SCHEMA_VERSION:
         _migrate(connection, version)
+    search_index.attach(connection)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     script = _MIGRATIONS[version]
-    connection.executescript(f"BEGIN; {script} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+    try:
+        connection.executescript(f"BEGIN; {script} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+    except BaseException:
+        if connection.in_transaction:
+            connection.rollback()
+        raise
 
 
 def _check(path: Path, connection: sqlite3.Connection) -> None:

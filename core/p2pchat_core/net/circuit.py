@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from p2pchat_core import limits
 from p2pchat_core.errors import DialError, NoAnswerError, NoReservationError, P2PChatError, RelayError
 from p2pchat_core.net.connection import CircuitLimit, Direction, Kind, Route
+from p2pchat_core.net.metered import MeteredStream
 from p2pchat_core.net.steps import Step, StepTimer
 from p2pchat_core.net.upgrader import upgrade_inbound, upgrade_outbound
 from p2pchat_core.wire.circuit import HOP_PROTOCOL, STOP_PROTOCOL, HopClient, Status, StopServer
+from p2pchat_core.wire.circuit_budget import CircuitBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.host import Host
     from p2pchat_core.net.steps import StepObserver
-    from p2pchat_core.net.stream import Stream
+    from p2pchat_core.net.stream import ByteStream, Stream
     from p2pchat_core.wire.circuit import HopStatus, Limit
 
 __all__ = ["CircuitTransport", "hop_exchange"]
@@ -69,7 +71,7 @@ class CircuitTransport:
             RelayError: the relay refused for another reason.
             DialError: the relay or the peer did not answer, or the peer is not who it should be.
         """
-        step = Step.HOP
+        step, began = Step.HOP, self._host.clock.monotonic()
         try:
             async with asyncio.timeout(limits.HOP_TIMEOUT):
                 stream = await relay.open_stream([HOP_PROTOCOL])
@@ -80,7 +82,8 @@ class CircuitTransport:
                     _raise_for(status, peer)
                     timer.done(Step.STOP)
                     step = Step.CIRCUIT
-                    upgraded = await upgrade_outbound(stream, self._host.identity, peer)
+                    raw, budget = self._metered(stream, status.limit)
+                    upgraded = await upgrade_outbound(raw, self._host.identity, peer)
                 except BaseException:
                     stream.abort()
                     raise
@@ -102,6 +105,8 @@ class CircuitTransport:
             address,
             _limit(status.limit),
             label=f"relay {relay.peer.short()}",
+            budget=budget,
+            began_at=began,
         )
         timer.done(Step.CIRCUIT)
         return self._host.adopt(upgraded.peer, upgraded.muxer, route)
@@ -135,7 +140,8 @@ class CircuitTransport:
         timer = StepTimer(source, self._host.clock, self._observer, since=started)
         timer.done(Step.STOP)
         try:
-            upgraded = await upgrade_inbound(stream, self._host.identity, source)
+            raw, budget = self._metered(stream, machine.result.limit)
+            upgraded = await upgrade_inbound(raw, self._host.identity, source)
         except P2PChatError as error:
             timer.failed(Step.CIRCUIT, str(error))
             raise
@@ -146,10 +152,19 @@ class CircuitTransport:
             address,
             _limit(machine.result.limit),
             label=f"relay {relay.peer.short()}",
+            budget=budget,
+            began_at=started,
         )
         timer.done(Step.CIRCUIT)
         connection = self._host.adopt(upgraded.peer, upgraded.muxer, route)
         await connection.wait_closed()
+
+    def _metered(self, stream: Stream, limit: Limit | None) -> tuple[ByteStream, CircuitBudget | None]:
+        """Return what a circuit with this limit is read from and written to, and what counts it."""
+        if limit is None:
+            return stream, None
+        budget = CircuitBudget(limit.duration, limit.data, self._host.clock.monotonic())
+        return MeteredStream(stream, budget), budget
 
 
 def _raise_for(status: HopStatus, peer: PeerId) -> None:

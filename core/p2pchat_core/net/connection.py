@@ -6,13 +6,15 @@ import asyncio
 import enum
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2pchat_core.errors import P2PChatError, StreamLimitError
 from p2pchat_core.limits import HANDLER_GRACE, MAX_STREAMS_PER_CONNECTION
 from p2pchat_core.net.negotiation import answer, select_one
 from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.wire.circuit_budget import CircuitBudget
+from p2pchat_core.wire.round_trips import RoundTrip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +68,8 @@ class Route:
         limit: present on circuits whose relay set a limit.
         label: the far end in a few characters, for people: `host:port` of the nominated candidate, or a relay.
         detail: one line more, such as the candidate pair.
+        budget: counts down a circuit with a limit; without it only the time is known.
+        began_at: monotonic seconds when making it began, if that took a while.
     """
 
     kind: Kind
@@ -74,6 +78,8 @@ class Route:
     limit: CircuitLimit | None = None
     label: str = ""
     detail: str = ""
+    budget: CircuitBudget | None = field(default=None, compare=False)
+    began_at: float | None = None
 
 
 class Connection:
@@ -82,9 +88,13 @@ class Connection:
     Attributes:
         peer: who is at the other end, proved by the handshake.
         route: how it travels.
-        opened_at: monotonic seconds.
+        began_at, opened_at: monotonic seconds.
+        round_trip: the round trips measured so far, smoothed.
+        silent_since: monotonic seconds of the oldest ping that is overdue; ``None`` while pings are answered.
         rtt: the last measured round trip in seconds, if any.
         heard_at: monotonic seconds when something last proved that the peer is there.
+        budget: what is left of a circuit with a limit; ``None`` for all others.
+        successor: the connection that took the place of this one, if any.
     """
 
     def __init__(
@@ -92,15 +102,22 @@ class Connection:
     ) -> None:
         self.peer = peer
         self.route = route
+        self.began_at = opened_at if route.began_at is None else route.began_at
         self.opened_at = opened_at
         self.rtt: float | None = None
         self.heard_at = opened_at
+        self.budget = route.budget
+        if self.budget is None and route.limit is not None:
+            self.budget = CircuitBudget(route.limit.seconds, route.limit.bytes, opened_at)
+        self.successor: Connection | None = None
         self._muxer = muxer
         self._registry = registry
         self._serving: Counter[str] = Counter()
         self._streams = 0
         self._tasks = TaskOwner(f"connection to {peer.short()}")
         self._reason: str | None = None
+        self.round_trip = RoundTrip()
+        self.silent_since: float | None = None
 
     @property
     def remote_address(self) -> Multiaddr:
@@ -121,6 +138,20 @@ class Connection:
     def limited(self) -> bool:
         """Whether it is a circuit that the relay will cut."""
         return self.route.limit is not None
+
+    @property
+    def bytes_left(self) -> int | None:
+        """Bytes that the relay still carries, both ways together; ``None`` without such a limit."""
+        return None if self.budget is None else self.budget.bytes_left
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds until the relay cuts it; ``None`` without such a limit. `now` is monotonic."""
+        return None if self.budget is None else self.budget.seconds_left(now)
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another connection has taken the place of this one, which ends soon."""
+        return self.successor is not None and not self.successor.closed
 
     @property
     def relayed(self) -> bool:

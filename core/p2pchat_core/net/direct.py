@@ -21,6 +21,7 @@ from p2pchat_core.wire.signaling import SIGNALING_PROTOCOL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from p2pchat_core.identity.peer_id import PeerId
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.host import Host
     from p2pchat_core.net.steps import StepObserver
@@ -36,7 +37,11 @@ _TRANSPORT = "p2pchat_core.net.webrtc.transport"
 
 
 class DirectUpgrade:
-    """WebRTC private to private (docs/wire.md section 9) on the connections of one host."""
+    """WebRTC private to private (docs/wire.md section 9) on the connections of one host.
+
+    The signalling may travel over any connection to the peer, also over a direct one, which is renewed that way.
+    `on_asked` holds callbacks that are told when a peer has offered a direct connection.
+    """
 
     def __init__(
         self, host: Host, ice: Callable[[Connection], IceConfig], observer: StepObserver | None
@@ -47,6 +52,7 @@ class DirectUpgrade:
         self._observer = observer
         self._attempts = asyncio.Semaphore(limits.MAX_DIRECT_ATTEMPTS)
         self._transport: Any = None
+        self.on_asked: list[Callable[[PeerId], None]] = []
         host.handle(SIGNALING_PROTOCOL, self._asked, on_limited=True, max_inbound=limits.MAX_DIRECT_ATTEMPTS)
 
     async def load(self) -> None:
@@ -57,12 +63,15 @@ class DirectUpgrade:
     async def upgrade(self, circuit: Connection, address: Multiaddr, timer: StepTimer) -> Connection:
         """Open a direct connection to the peer of `circuit`, which stays open. `address` is the one that was dialled.
 
+        `circuit` may be any connection that leads to the peer.
+
         Raises:
             UnsupportedProtocolError: the peer knows no WebRTC signalling.
             SignalingError: the exchange broke off.
             IceFailedError: the networks do not let it through.
             DialError, StreamError, ConnectionLostError: the circuit failed meanwhile.
         """
+        began = self._host.clock.monotonic()
         async with self._attempts:
             await self.load()
             try:
@@ -81,12 +90,14 @@ class DirectUpgrade:
             except P2PChatError as error:
                 timer.failed(Step.DIRECT, str(error))
                 raise
-        return self._adopt(circuit, direct, Direction.OUTBOUND, address)
+        return self._adopt(circuit, direct, Direction.OUTBOUND, address, began)
 
     async def _asked(self, stream: Stream) -> None:
         """A peer opened a signalling stream: answer its offer."""
-        circuit = stream.connection
+        circuit, began = stream.connection, self._host.clock.monotonic()
         timer = StepTimer(circuit.peer, self._host.clock, self._observer)
+        for callback in self.on_asked:
+            callback(circuit.peer)
         async with self._attempts:
             await self.load()
             timer.done(Step.SIGNALING)
@@ -98,12 +109,16 @@ class DirectUpgrade:
                 timer.failed(Step.DIRECT, str(error))
                 raise
         # The form js shows on its listening side; the peer was proved by the circuit that carried the SDP.
-        self._adopt(
-            circuit, direct, Direction.INBOUND, Multiaddr.parse("/webrtc") / circuit.peer.as_multiaddr()
-        )
+        address = Multiaddr.parse("/webrtc") / circuit.peer.as_multiaddr()
+        self._adopt(circuit, direct, Direction.INBOUND, address, began)
 
     def _adopt(
-        self, circuit: Connection, direct: DirectConnection, direction: Direction, address: Multiaddr
+        self,
+        circuit: Connection,
+        direct: DirectConnection,
+        direction: Direction,
+        address: Multiaddr,
+        began: float,
     ) -> Connection:
         route = Route(
             Kind.WEBRTC,
@@ -111,5 +126,6 @@ class DirectUpgrade:
             address,
             label=f"{direct.remote.host}:{direct.remote.port}",
             detail=f"{direct.local.type} ⇄ {direct.remote.type}, udp",
+            began_at=began,
         )
         return self._host.adopt(circuit.peer, direct.muxer, route)

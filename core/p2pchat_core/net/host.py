@@ -122,13 +122,16 @@ class Host:
     # --- connections --------------------------------------------------------------------------------------------
 
     def connections(self, peer: PeerId | None = None) -> list[Connection]:
-        """Return the open connections, to one peer or all, best first: direct, plain, unlimited, limited, newest."""
+        """Return the open connections, to one peer or all, best first: direct, plain, unlimited, limited, newest.
+
+        Those that have a successor come behind it.
+        """
         if peer is not None:
             found = list(self._connections.get(peer, ()))
         else:
             found = [c for group in self._connections.values() for c in group]
         alive = [c for c in found if not c.closed]
-        return sorted(alive, key=lambda c: (_RANK[c.route.kind], c.limited, -c.opened_at))
+        return sorted(alive, key=lambda c: (_RANK[c.route.kind], c.limited, c.superseded, -c.opened_at))
 
     def adopt(self, peer: PeerId, muxer: Muxer, route: Route) -> Connection:
         """Take an upgraded transport into the table and begin to serve it.

@@ -44,12 +44,14 @@ class PeerInfo:
         addresses: from its signed record if it sent one, else as it claims.
         agent: its software, printable.
         observed: where it sees us, if it said.
+        signed: whether the addresses come from a record that the peer signed.
     """
 
     protocols: frozenset[str]
     addresses: tuple[Multiaddr, ...]
     agent: str
     observed: Multiaddr | None = None
+    signed: bool = False
 
 
 class IdentifyService:
@@ -63,6 +65,9 @@ class IdentifyService:
         self._known: dict[PeerId, PeerInfo] = {}
         self._pending: dict[Connection, asyncio.Event] = {}
         self._last_seq = 0
+        self._seen: dict[
+            PeerId, int
+        ] = {}  # the newest signed record's number, those heard of longest ago first
         self._push_wanted = False
         self.on_identified: list[Callable[[PeerId, PeerInfo], None]] = []
         host.handle(IDENTIFY_PROTOCOL, self._serve, on_limited=True, max_inbound=4)
@@ -171,18 +176,34 @@ class IdentifyService:
         self._learn(stream.connection.peer, identify, replace=False)
 
     def _learn(self, peer: PeerId, identify: Identify, *, replace: bool) -> None:
-        signed = verify(identify, peer)
+        record = verify(identify, peer)
+        if not self._host.connections(peer):
+            return
         before = self._known.get(peer)
+        addresses, signed = identify.listen_addresses, False
+        if record is not None and record.seq >= self._seen.get(peer, 0):
+            self._remember(peer, record.seq)
+            addresses, signed = record.addresses, True
+        elif record is not None:
+            # An older record: what the newer one said holds, and of this message nothing does.
+            logger.debug("%s sent a record older than one we have", peer.short())
+            addresses, signed = (before.addresses, before.signed) if before else ((), False)
         known = PeerInfo(
             protocols=frozenset(identify.protocols),
-            addresses=signed or identify.listen_addresses,
+            addresses=addresses,
             agent=identify.agent_version or (before.agent if before and not replace else ""),
             observed=identify.observed_address,
+            signed=signed,
         )
-        if self._host.connections(peer):
-            self._known[peer] = known
-            for callback in self.on_identified:
-                callback(peer, known)
+        self._known[peer] = known
+        for callback in self.on_identified:
+            callback(peer, known)
+
+    def _remember(self, peer: PeerId, seq: int) -> None:
+        self._seen.pop(peer, None)
+        self._seen[peer] = seq
+        while len(self._seen) > limits.IDENTIFY_MAX_SEQUENCES:
+            del self._seen[next(iter(self._seen))]
 
 
 async def _read(stream: Stream) -> Identify:

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from typing import Final
 
-__all__ = ["expand_wildcard", "local_addresses"]
+__all__ = ["expand_wildcard", "interface_names", "local_addresses", "visible_addresses"]
 
 # Documentation addresses: nothing is sent, the kernel only chooses the source address of a route.
 _ROUTE_PROBES: Final = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
@@ -25,6 +25,20 @@ def local_addresses(family: socket.AddressFamily) -> list[str]:
         probe.connect(_ROUTE_PROBES[family])
         addresses.append(probe.getsockname()[0])
     return list(dict.fromkeys(addresses))
+
+
+def visible_addresses() -> frozenset[str]:
+    """Return the addresses of the default routes, which others see us at or our NAT does; empty without a network."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = (address for family in families for address in local_addresses(family))
+    return frozenset(found) - frozenset(_LOOPBACK.values())
+
+
+def interface_names() -> list[str]:
+    """Return the names of the interfaces, as far as this system lists them."""
+    with contextlib.suppress(OSError, AttributeError):
+        return [name for _index, name in socket.if_nameindex()]
+    return []
 
 
 def expand_wildcard(host: str) -> list[str]:

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from p2pchat_core import __version__
+from p2pchat_core import __version__, limits
 from p2pchat_core.errors import AddressError, DialError, P2PChatError
 from p2pchat_core.net.circuit import CircuitTransport
 from p2pchat_core.net.direct import DirectUpgrade
@@ -18,6 +18,7 @@ from p2pchat_core.net.locks import KeyedLocks
 from p2pchat_core.net.ping import ping, serve_ping
 from p2pchat_core.net.relay_client import RelayClient
 from p2pchat_core.net.steps import Step, StepTimer
+from p2pchat_core.net.succession import Succession
 from p2pchat_core.net.webrtc.config import IceConfig
 from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
 
@@ -88,6 +89,7 @@ class Node:
         self._config = config if config is not None else NodeConfig()
         listener = listener if listener is not None else NodeListener()
         self.host = Host(identity, clock=clock)
+        self.succession = Succession(self.host)  # before anybody else hears of a connection
         self.peer: PeerId = identity.peer_id
         self._listener = listener
         self._relay_client = RelayClient(
@@ -97,6 +99,7 @@ class Node:
         serve_ping(self.host)
         self._circuits = CircuitTransport(self.host, self._relay_client.holds, listener.on_step)
         self._direct = DirectUpgrade(self.host, self._ice, listener.on_step)
+        self.on_direct_asked = self._direct.on_asked
         self._dial_locks: KeyedLocks[PeerId] = KeyedLocks()
         self.host.on_connection.append(listener.on_connection)
         self.host.on_disconnect.append(listener.on_disconnect)
@@ -180,19 +183,19 @@ class Node:
             timer = StepTimer(circuit.peer, self.host.clock, self._listener.on_step)
             return await self._direct.upgrade(circuit, circuit.remote_address, timer)
 
-    async def renew(self, circuit: Connection) -> Connection:
-        """Open another circuit to the same peer through the same relay and close `circuit`, which is about to be cut.
+    async def renew(self, connection: Connection, addresses: Sequence[Multiaddr] = ()) -> Connection:
+        """Make another connection of the same kind, which takes the place of `connection`; that ends soon after.
+
+        A circuit is opened anew through its own relay, or where that does not work at `addresses`. A direct
+        connection is made again by signalling over itself, which takes no relay, or if it is dead over a circuit.
 
         Raises:
-            P2PChatError: it did not work; `circuit` stays.
+            P2PChatError: it did not work; `connection` stays.
         """
-        target = parse_target(circuit.remote_address)
-        if not isinstance(target, CircuitTarget):
-            raise AddressError("Only a circuit can be opened anew.")
-        async with self._dial_locks[circuit.peer]:
-            _timer, fresh = await self._circuit(target)
-            await circuit.close()
-            return fresh
+        async with self._dial_locks[connection.peer]:
+            if connection.direct:
+                return await self._renew_direct(connection, addresses)
+            return await self._another_circuit([connection.remote_address, *addresses])
 
     async def open_stream(
         self, peer: PeerId, protocols: Sequence[str], *, allow_limited: bool = False
@@ -219,6 +222,35 @@ class Node:
         await self.host.close()
 
     # --- how --------------------------------------------------------------------------------------------------------
+
+    async def _renew_direct(self, connection: Connection, addresses: Sequence[Multiaddr]) -> Connection:
+        carrier = connection
+        if not await self._answers(connection):
+            others = [c for c in self.host.connections(connection.peer) if c.relayed]
+            carrier = others[0] if others else await self._another_circuit(addresses)
+        timer = StepTimer(connection.peer, self.host.clock, self._listener.on_step)
+        return await self._direct.upgrade(carrier, connection.remote_address, timer)
+
+    async def _answers(self, connection: Connection) -> bool:
+        try:
+            async with asyncio.timeout(limits.DIRECT_RENEW_PROBE):
+                await self.ping(connection)
+        except (P2PChatError, TimeoutError):
+            return False
+        return True
+
+    async def _another_circuit(self, addresses: Sequence[Multiaddr]) -> Connection:
+        """Open a circuit beside what there is: through the first relay alone, else through whichever answers first."""
+        targets = [(parse_target(address), address) for address in addresses]
+        circuits = [(target, address) for target, address in targets if isinstance(target, CircuitTarget)]
+        if not circuits:
+            raise AddressError("No address leads to the peer through a relay.")
+        try:
+            return (await self._circuit(circuits[0][0]))[1]
+        except P2PChatError:
+            if len(circuits) == 1:
+                raise
+        return (await self._first_circuit(circuits[1:]))[1]
 
     async def _connect_through(self, target: CircuitTarget, address: Multiaddr) -> Connection:
         timer, circuit = await self._circuit(target)

@@ -1,4 +1,4 @@
-"""From a raw byte stream to an authenticated, multiplexed connection (PROTOCOL sections 3 and 5).
+"""From a raw byte stream to an authenticated, multiplexed connection (docs/wire.md sections 3 and 5).
 
 multistream-select agrees on Noise, Noise proves both sides and usually names the muxer; where it does not,
 multistream-select agrees on yamux inside the encrypted channel.

@@ -13,10 +13,9 @@ from typing import Final
 from p2pchat_core.errors import RemoteProtocolError
 from p2pchat_core.limits import ICE_MIN_PORT
 from p2pchat_core.wire.ice_candidate import BadCandidateError, normalise_candidate
+from p2pchat_core.wire.ip import IPAddress, embedded_ipv4, parse_ip
 
 __all__ = ["CandidatePolicy", "RemoteCandidate", "format_candidate", "is_private", "parse_candidate"]
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PRIVATE: Final = tuple(
     ipaddress.ip_network(text)
@@ -24,8 +23,6 @@ _PRIVATE: Final = tuple(
 )
 _BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 _THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ def parse_candidate(text: str) -> RemoteCandidate:
     foundation, _, _, priority, host, port, _, kind = line.removeprefix("candidate:").split(" ")[:8]
     # A peer-reflexive address is one that we see, never one that is told; libraries treat it as server-reflexive.
     kind = "srflx" if kind == "prflx" else kind
-    address = _address(host)
+    address = parse_ip(host)
     return RemoteCandidate(
         foundation, int(priority), host if address is None else str(address), int(port), kind
     )
@@ -80,7 +77,7 @@ def format_candidate(
 
 def is_private(host: str) -> bool:
     """Whether `host` is an address of a private network or a carrier's, so that it says nothing outside of it."""
-    address = _address(host)
+    address = parse_ip(host)
     return address is not None and any(address in network for network in _PRIVATE)
 
 
@@ -100,10 +97,10 @@ class CandidatePolicy:
         """Return why nothing is sent to `host` and `port`, or ``None`` if they may be used."""
         if not ICE_MIN_PORT <= port <= 65535:
             return "a port of a well-known service"
-        address = _address(host)
+        address = parse_ip(host)
         if address is None:
             return "not an IP address"
-        inside = _tunnelled(address)
+        inside = embedded_ipv4(address)
         return self._refusal(address) or (None if inside is None else self._refusal(inside))
 
     def _refusal(self, address: IPAddress) -> str | None:
@@ -118,23 +115,3 @@ class CandidatePolicy:
         if not self.private and any(address in network for network in _PRIVATE):
             return "a private address, and this machine is in no private network"
         return None
-
-
-def _address(host: str) -> IPAddress | None:
-    """Return the address; IPv4 in IPv6 clothes (``::ffff:127.0.0.1``) undressed, so that it cannot slip through."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        return address.ipv4_mapped or address
-    return address
-
-
-def _tunnelled(address: IPAddress) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that a gateway would send to: behind 6to4, NAT64 and the old IPv4-compatible form."""
-    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback:
-        return None
-    if address in _NAT64 or address in _COMPATIBLE:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.sixtofour

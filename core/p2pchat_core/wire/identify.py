@@ -1,4 +1,4 @@
-"""Identify and identify push: what each peer says about itself (PROTOCOL sections 7.1 to 7.5).
+"""Identify and identify push: what each peer says about itself (docs/wire.md sections 7.1 to 7.5).
 
 The responder (or the pusher) writes one message and ends its side at once; without that end js waits five
 seconds and go fails. go splits a long message in two, so a reader merges parts until the end.
@@ -30,6 +30,7 @@ from p2pchat_core.pb import identify_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from p2pchat_core.identity.envelope import PeerRecord
     from p2pchat_core.identity.peer_id import PeerId
 
 __all__ = [
@@ -93,11 +94,11 @@ def encode(identify: Identify) -> bytes:
     return length_prefixed(message.SerializeToString())
 
 
-def verify(identify: Identify, remote_peer: PeerId) -> tuple[Multiaddr, ...]:
+def verify(identify: Identify, remote_peer: PeerId) -> PeerRecord | None:
     """Check that everything signed in `identify` comes from the peer at the other end of the connection.
 
     Returns:
-        The addresses of its signed record; empty when it sent none.
+        Its signed record, if it sent one.
 
     Raises:
         RemoteProtocolError: the key is unusable or another peer's, or the record is damaged or another
@@ -111,14 +112,14 @@ def verify(identify: Identify, remote_peer: PeerId) -> tuple[Multiaddr, ...]:
         if claimed != remote_peer:
             raise RemoteProtocolError(f"{remote_peer} identified itself with the key of {claimed}.")
     if identify.signed_peer_record is None:
-        return ()
+        return None
     try:
         key, record = open_peer_record(identify.signed_peer_record)
     except IdentityError as exc:
         raise RemoteProtocolError(f"The peer sent an unusable signed record: {exc}") from exc
     if key.peer_id != remote_peer:  # the record itself was checked to speak for its signer
         raise RemoteProtocolError(f"{remote_peer} sent a record signed by {key.peer_id}.")
-    return record.addresses
+    return record
 
 
 class IdentifyReader:

@@ -139,6 +139,7 @@ class ReservationKeeper:
         self._due = now  # of the next attempt or renewal
         self._ends = now  # of the reservation, monotonic
         self._since = now  # when the reservation was first made
+        self._began = now  # the present attempt
         self._losses = 0
         self._refusals = 0
 
@@ -154,6 +155,7 @@ class ReservationKeeper:
         if self.state is ReservationState.RESERVED:
             return NextAction(ActionKind.RESERVE, now)
         self._step(Event.DUE)
+        self._began = now
         return self.next_action(now)
 
     def connected(self, now: float) -> None:
@@ -196,10 +198,15 @@ class ReservationKeeper:
         Raises:
             LocalProtocolError: nothing was under way.
         """
+        attempt = self.state is ReservationState.CONNECTING
         if not self._step(Event.REFUSED if refused else Event.FAILED):
             return
         if not refused:
             self._retry_after_loss(now, reason)
+            if attempt:
+                # An attempt that nobody answers takes seconds by itself. They count, or a relay that comes back
+                # unnoticed would wait for both.
+                self._due = max(now + RELAY_RETRY_MIN * self._jitter(), self._due - (now - self._began))
             return
         self.reason = reason
         self.expires = None
