@@ -157,9 +157,19 @@ MAX_CONNECTIONS: Final = 300
 MAX_CONNECTIONS_PER_PEER: Final = 8
 LIVENESS_INTERVAL: Final = 5.0
 LIVENESS_TIMEOUT: Final = 5.0
-LIVENESS_BUSY_INTERVAL: Final = 2.0
-LIVENESS_BUSY_TIMEOUT: Final = 5.0
-"""The same for the paths of a conversation that goes on."""
+LIVENESS_BUSY_INTERVAL: Final = 1.25
+LIVENESS_BUSY_TIMEOUT: Final = 3.5
+"""The same for the paths of a conversation that goes on; the sum is below the five seconds in which a path that died
+must be left."""
+LIVENESS_BUSY_TIMEOUT_MIN: Final = 2.5
+"""However quick the path: a program may be busy, a disk slow, and lost packets are repeated after a second."""
+LIVENESS_MAX_PINGS: Final = 3
+"""Under way on one path at once."""
+LIVENESS_KEEP: Final = 10.0
+"""How long a silent path is kept if the peer answers on another: most that are silent for a while come back."""
+LIVENESS_PING_BYTES: Final = 800
+LIVENESS_SHARE: Final = 0.1
+"""What a ping costs both ways, and the part of a circuit's bytes that pings may use."""
 LIVENESS_STALL: Final = 2.0
 """A timer this late means that our own program stood still, not that the peer was silent."""
 WAKE_INTERVAL: Final = 1.0
@@ -219,8 +229,36 @@ SCTP_WINDOW: Final = RTC_REASSEMBLY
 SCTP_WINDOW_SLACK: Final = 256 * KIB
 """Accepted beyond the window from a peer whose data crossed our announcement; more ends the association."""
 SCTP_FLIGHT_MIN: Final = 128 * KIB
-SCTP_FLIGHT_RATE: Final = 8 * MIB
-"""Bytes under way on a path: at least the former, otherwise the round trip time at this rate per second."""
+SCTP_FLIGHT_RATE: Final = 64 * MIB
+"""Bytes under way on a path: at least the former, otherwise the shortest round trip time at this rate per second. More
+would only overflow the UDP buffer of the other machine."""
+SCTP_INITIAL_WINDOW: Final = 10 * 1104
+"""Congestion window to begin with: ten packets, as libdatachannel and TCP (RFC 6928) have it."""
+SCTP_BURST: Final = 16
+SCTP_BURST_MAX: Final = 128
+"""Packets sent at once: at least the former, and no more than what was acknowledged accounts for, because queues on the
+way overflow; at most the latter, after which others have their turn."""
+SCTP_REORDERING: Final = 3
+SCTP_REORDERING_MAX: Final = 96
+"""A chunk is lost when one sent this many later has arrived (RFC 9002 section 6.1.1); more, up to the latter, on a path
+that changes the order of packets."""
+SCTP_RTO_INITIAL: Final = 1.0
+SCTP_RTO_MIN: Final = 0.4
+SCTP_RTO_MAX: Final = 2.0
+"""Retransmission timer, in seconds. It must outlast the delay of the peer's acknowledgement (200 ms in browsers), and
+after a hole in the network we want to go on soon: whether the peer is still there is asked by ICE."""
+SCTP_RTT_MEMORY: Final = 10.0
+"""For how long, in seconds, the shortest round trip is believed."""
+SCTP_SACK_DELAY: Final = 0.02
+SCTP_SACK_PACKETS: Final = 2
+"""An acknowledgement is sent for this many packets, or after this time (RFC 9260 section 6.2)."""
+SCTP_SACK_BATCH: Final = 8
+"""Within what was read from the socket at once, one in this many packets is acknowledged: a peer may send only a few
+packets for each acknowledgement (four for aiortc, ten for libdatachannel)."""
+UDP_BATCH: Final = 64
+"""Datagrams read from one socket before the event loop goes on."""
+UDP_BACKLOG: Final = 512
+"""Datagrams that wait when the socket takes no more; then they are dropped as the network would."""
 SCTP_FRAGMENT: Final = 1104
 """User data of one packet we send: with SCTP (28), DTLS (37), UDP and IPv4 (28) it passes paths of 1200 bytes, where
 the library's own 1160 silently vanish."""
@@ -242,6 +280,10 @@ RTC_INIT_TIMEOUT: Final = 1.0
 """For the `init` channel to open and close again; the connection works without it too."""
 RTC_STALL_TIMEOUT: Final = 8.0
 """A stream nobody reads may hold the window, which all streams share, for this long; then it is reset."""
+STEP_DETAIL: Final = 8 * KIB
+"""Characters of what was said in one step of a connection that are kept for showing."""
+STEP_DETAIL_CANDIDATES: Final = 32
+"""Candidates of each side that are kept for showing."""
 SIGNALING_ORPHAN_TIMEOUT: Final = 5.0
 """How long ICE may go on after the peer reset the signalling stream."""
 
@@ -260,7 +302,34 @@ SESSION_MAX_FEATURE: Final = 64
 SESSION_OPEN_TIMEOUT: Final = 8.0
 """From asking for a stream to the peer's welcome on it."""
 SESSION_ACK_TIMEOUT: Final = 8.0
-"""Without any sign that what was said arrived, the path is given up: one may answer pings and swallow all else."""
+"""Without any sign that what was said arrived, the only path is given up: one may answer pings and swallow all else.
+Where there is another path, `SESSION_SUSPECT_MAX` is the longest wait."""
+SESSION_SUSPECT_TRIPS: Final = 2
+SESSION_SUSPECT_MIN: Final = 0.7
+SESSION_SUSPECT_MAX: Final = 2.5
+"""A path is suspected when nothing was acknowledged for longer than usual, but no sooner than these two (round trips,
+and seconds) and no later than this."""
+SESSION_SUSPECT_WRONG: Final = 1.0
+"""A suspected path that answers within this was suspected wrongly, and is given twice the time until one was right."""
+SESSION_SUSPECT_FACTOR_MAX: Final = 4.0
+SESSION_RETURN_MIN: Final = 1.0
+SESSION_RETURN_MAX: Final = 16.0
+"""How long a path that was suspected must answer again before a worse one is left for it; doubled each time."""
+SESSION_FORGIVE: Final = 60.0
+"""After so long without a suspicion the earlier ones are forgotten."""
+SESSION_STAGGER: Final = 0.3
+"""Between beginning on one path and on the next, when it must be found out which of them work."""
+SESSION_RTT_HOLD: Final = 10.0
+SESSION_RTT_FACTOR: Final = 0.7
+SESSION_RTT_GAIN: Final = 0.02
+"""A path as good as the present one is preferred if its round trip is this much shorter (factor, and seconds), and not
+sooner than `SESSION_RTT_HOLD` after the last move."""
+FAREWELL_TIMEOUT: Final = 1.0
+"""For saying good-bye to everyone connected before connections are closed on purpose."""
+ANNOUNCE_DELAY: Final = 0.1
+"""Between the event of a message and recording that it was told."""
+ANNOUNCE_PAGE: Final = 500
+"""Messages read at once that were stored and perhaps never told."""
 SESSION_STORE_RETRY: Final = 2.0
 """Between attempts to store what a peer said; nothing is acknowledged meanwhile."""
 SESSION_MOVE_RETRY: Final = 5.0
@@ -406,14 +475,18 @@ SCREEN_MESSAGES_IDLE: Final = 1000
 SCREEN_MESSAGES_IDLE_CHARS: Final = 1 * MIB
 SCREEN_ROUND_TRIPS: Final = 120
 """Round-trip times kept for the graph of each conversation."""
-SCREEN_PAST: Final = 50
-"""Earlier conversations listed at the start."""
+SCREEN_PAST: Final = 200
+"""Contacts whose conversations are listed at the start; the others are found among the people."""
 SCREEN_STRANGERS: Final = 50
 """Peers waiting to be accepted; more are turned away."""
 SCREEN_HELD_MESSAGES: Final = 100
 """Messages held for one stranger until the user decides."""
 SCREEN_CONVERSATIONS: Final = 300
 SCREEN_ADDRESSES: Final = 16
+SCREEN_HITS: Final = 50
+"""Found messages listed while one types; more letters find fewer."""
+SCREEN_LINKS: Final = 50
+"""Links of a conversation that are listed, the newest."""
 SCREEN_PASTE: Final = 64 * KIB
 SCREEN_STOP_TIMEOUT: Final = 5.0
 """Leaving the program does not wait longer than this for connections to close."""

@@ -172,6 +172,25 @@ async def test_a_page_that_comes_back_gets_a_new_stream(alice: ChatService, page
     await read(again, "welcome back")
 
 
+async def test_a_page_whose_path_falls_silent_is_talked_with_on_another(
+    alice: ChatService, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CHAT_RETRY_MIN", 0.001)
+    theirs, ours = await meet(page, alice)
+    events = alice.subscribe()
+    stream = await page.open(theirs)
+    await stream.write(b"hello")
+    await heard(events, MessageEvent)
+    second, other = await meet(page, alice)
+    ours.silent_since = 0.0
+    alice._node.liveness._tell(ours)
+    repaired = await page.opened()
+    assert repaired.connection is second
+    await alice.send(page.peer, "on the other")
+    await read(repaired, "on the other")
+    assert not other.closed
+
+
 async def test_a_page_that_refuses_every_stream_is_not_bothered_for_ever(
     alice: ChatService, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:

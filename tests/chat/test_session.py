@@ -71,7 +71,7 @@ async def test_a_message_is_queued_sent_and_delivered(alice: ChatService, bob: C
     assert await heard(at_alice, SentEvent) == SentEvent(bob.peer_id, message_id, delivered=True)
     assert [m.state for m in await alice.history(bob.peer_id)] == [MessageState.DELIVERED]
     assert [m.state for m in await bob.history(alice.peer_id)] == [MessageState.RECEIVED]
-    assert conversation(alice, bob)._streams == [], "the raw chat is not used"
+    assert conversation(alice, bob)._raw.streams == [], "the raw chat is not used"
 
 
 async def test_many_messages_each_way_keep_their_order(alice: ChatService, bob: ChatService) -> None:
@@ -231,24 +231,18 @@ async def test_paths_killed_at_random(alice: ChatService, bob: ChatService) -> N
 async def test_a_path_that_swallows_everything_is_given_up(
     alice: ChatService, bob: ChatService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("p2pchat_core.wire.session.SESSION_ACK_TIMEOUT", 0.2)
-    await meet(alice, bob, limited=True)
+    """It answers pings, and is the only one."""
+    monkeypatch.setattr(limits, "SESSION_ACK_TIMEOUT", 0.2)
     ours, theirs = await meet(alice, bob)
     at_bob = bob.subscribe()
     await alice.send(bob.peer_id, "1")
     await shown(at_bob, ["1"])
-    line = conversation(alice, bob)._speaking._line
-    assert line is not None
-
-    async def swallow(_data: bytes) -> None:
-        pass
-
-    monkeypatch.setattr(line.stream, "write", swallow)
+    swallow(alice, bob, monkeypatch)
     await alice.send(bob.peer_id, "2")
-    await shown(at_bob, ["2"])
-    assert ours.closed
-    assert _spoken_on(alice, bob).limited
     await theirs.wait_closed()
+    assert ours.closed
+    await meet(alice, bob)
+    await shown(at_bob, ["2"])
 
 
 async def test_a_full_disk_holds_messages_back_and_shows_each_once(
@@ -344,7 +338,18 @@ async def test_an_older_program_without_sessions_is_talked_with_over_the_raw_cha
     message_id = await alice.send(bob.peer_id, "hello")
     await shown(at_bob, ["hello"])
     assert await heard(at_alice, SentEvent) == SentEvent(bob.peer_id, message_id)
-    assert conversation(alice, bob)._streams[-1].protocol == CHAT_PROTOCOL
+    assert conversation(alice, bob)._raw.streams[-1].protocol == CHAT_PROTOCOL
+
+
+def swallow(service: ChatService, other: ChatService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what one side says on its present stream vanish."""
+    line = conversation(service, other)._speaking._line
+    assert line is not None
+
+    async def vanish(_data: bytes) -> None:
+        pass
+
+    monkeypatch.setattr(line.stream, "write", vanish)
 
 
 def _spoken_on(service: ChatService, other: ChatService) -> Connection:

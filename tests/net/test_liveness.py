@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from p2pchat_core.errors import UnsupportedProtocolError
+from p2pchat_core.net.connection import CircuitLimit, Kind
 from p2pchat_core.net.liveness import Liveness, LivenessConfig
 from p2pchat_core.net.ping import ping, serve_ping
 from p2pchat_core.wire.ping import PING_PROTOCOL
@@ -110,3 +111,71 @@ async def test_silence_that_means_nothing(excuse: str, monkeypatch: pytest.Monke
         async with asyncio.timeout(20):
             await finished.wait()
         assert asked == 2
+
+
+async def test_a_silent_path_is_told_and_kept_while_the_peer_answers_on_another() -> None:
+    async with running_hosts(2) as (a, b):
+        near, far = await link(a, b)
+        good, _ = await link(a, b)
+
+        async def deaf_on_one(stream: Stream) -> None:
+            if stream.connection is far and deaf:
+                await say_nothing(stream)
+            await answer(stream)
+
+        deaf = True
+        serve_ping(b)
+        registration = b.registry.get(PING_PROTOCOL)
+        assert registration is not None
+        answer = registration.handler
+        b.handle(PING_PROTOCOL, deaf_on_one)
+        liveness = Liveness(a, LivenessConfig(0.01, 0.05, 0.01, 0.05, 0.05, keep=3600.0))
+        for connection in (near, good):
+            liveness._connected(connection)
+        changes: asyncio.Queue[Connection] = asyncio.Queue()
+        liveness.on_change.append(changes.put_nowait)
+        async with asyncio.timeout(20):
+            while near.silent_since is None:
+                await changes.get()
+            assert not near.closed
+            good.abort("The other is gone too.")
+            assert await near.wait_closed() == "The peer stopped answering."
+
+
+async def test_a_silent_path_that_answers_again_is_used_again() -> None:
+    async with running_hosts(2) as (a, b):
+        near, _ = await link(a, b)
+        liveness = Liveness(a, LivenessConfig(NEVER, NEVER, NEVER, NEVER))
+        liveness._connected(near)
+        changes: asyncio.Queue[Connection] = asyncio.Queue()
+        liveness.on_change.append(changes.put_nowait)
+        beat = liveness._beats[near]
+        near.silent_since = beat.asked = near.heard_at + 0.001
+        serve_ping(b)
+        await asyncio.sleep(0.002)
+        await liveness._ping(near, beat)
+        assert changes.get_nowait() is near
+        assert near.silent_since is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "pace"),
+    [
+        (None, 1.25),
+        (CircuitLimit(None, None), 1.25),
+        (CircuitLimit(1800, 16 * 2**20), 1.25),
+        (CircuitLimit(120, 131072), 5.0),
+        (CircuitLimit(100, 400_000), 2.0),
+        (CircuitLimit(None, 131072), 5.0),
+    ],
+)
+async def test_pings_spare_the_bytes_of_a_circuit(limit: CircuitLimit | None, pace: float) -> None:
+    async with running_hosts(2) as (a, b):
+        liveness = Liveness(a)
+        near, _ = await link(a, b, kind=Kind.CIRCUIT, limit=limit)
+        assert liveness._pace(near) == pace
+
+
+def test_a_path_in_use_is_left_within_five_seconds_of_its_death() -> None:
+    config = LivenessConfig()
+    assert config.busy_interval + config.busy_timeout < 5.0

@@ -21,7 +21,7 @@ from p2pchat_core.chat.model import MessageState
 from p2pchat_core.chat.store import Store
 from p2pchat_core.chat.store_file import prepare
 from p2pchat_core.errors import RemoteProtocolError
-from p2pchat_core.wire.session import Acknowledged, Listener, Speaker
+from p2pchat_core.wire.session import FAREWELL, Acknowledged, Farewell, Listener, Speaker, Welcome
 
 PEER = "the other"
 NOW = 1_700_000_000.0
@@ -39,6 +39,7 @@ class Side:
         self.shown: list[str] = []
         self.delivered: list[str] = []
         self.line: Path_ | None = None
+        self.parted_by = 0
 
     def say(self, text: str) -> None:
         message_id = f"{self.number:02x}{len(self.said):030x}"
@@ -64,9 +65,11 @@ class Path_:
         self.speaking = speaking
         self.listening = listening
         self.log, first = session_table.begin(speaking.db, PEER)
-        self.speaker = Speaker(self.log, first)
-        self.listener = Listener()
+        self.speaker = Speaker(self.log, first, [FAREWELL])
+        self.listener = Listener([FAREWELL])
         self.welcomed = False
+        self.parted: Farewell | None = None  # said by the speaker
+        self.reserve = False  # opened beside others: a welcome that comes late does not count
         self.abandoned = False  # by the speaker, which does not hear it any more
         self.ended = False
         self.forth = bytearray(self.speaker.take_output())
@@ -108,7 +111,16 @@ class Path_:
                 return True
             self.listener.acknowledge(self.listener.received)
         self.back += self.listener.take_output()
+        if self.listener.farewell is not None:
+            assert self.listener.farewell is self.parted
+            self.listening.parted_by += 1
+            self.hang_up()
         return False
+
+    def hang_up(self) -> None:
+        """The listener ends a stream on which good-bye was said; what it answered may still arrive."""
+        self.answer(1_000_000)
+        self.end()
 
     def answer(self, count: int) -> None:
         """Give the speaker some bytes."""
@@ -117,6 +129,10 @@ class Path_:
         if self.abandoned:
             return
         for event in self.speaker.receive_data(data, 0.0):
+            if isinstance(event, Welcome) and self.reserve and self.speaking.line is not None:
+                self.abandoned = True  # another was quicker
+                self.end()
+                return
             if isinstance(event, Acknowledged):
                 found: list[str] | None = session_table.mark_held(
                     self.speaking.db, PEER, self.log, event.held
@@ -130,6 +146,9 @@ class Path_:
                 self.speaking.line = self
             assert found is not None
             self.speaking.delivered += found
+        if self.speaker.farewell is not None:
+            self.speaking.parted_by += 1
+            self.end()
 
 
 class Replayed(Path_):
@@ -139,6 +158,7 @@ class Replayed(Path_):
         super().__init__(original.speaking, original.listening)
         self.forth = bytearray(original.record)
         self.abandoned = True
+        self.parted = original.parted
 
 
 INDEX = st.integers(0, 7)
@@ -190,6 +210,40 @@ class SessionModel(RuleBasedStateMachine):
         path.deliver(1_000_000)
         path.answer(1_000_000)
         self.sides[side].pump(100)
+
+    @rule(
+        side=st.integers(0, 1), count=st.integers(1, 3), order=st.permutations([0, 1, 2]), pump=st.booleans()
+    )
+    def suspect(self, side: int, count: int, order: list[int], pump: bool) -> None:
+        """Open streams side by side and use whichever is welcomed first.
+
+        The suspected one stays in use until then; what is under way there, in both directions, may still come later.
+        """
+        for _ in range(count):
+            self.open(side)
+        opened = [self.paths[-1 - at] for at in order if at < count]
+        if pump:
+            self.sides[side].pump(3)  # still on the suspected one
+        for path in opened:
+            path.deliver(1_000_000)
+        for number, path in enumerate(opened):
+            path.reserve = number > 0
+            if not path.ended:
+                path.answer(1_000_000)
+        if self.sides[side].line is not None:
+            self.sides[side].pump(100)
+
+    @rule(index=INDEX, reason=st.sampled_from(list(Farewell)), speaker=st.booleans())
+    def hang_up(self, index: int, reason: Farewell, speaker: bool) -> None:
+        """Say good-bye on a stream; it may arrive late or never."""
+        path = self.pick(index)
+        if path is None or isinstance(path, Replayed):
+            return
+        if speaker and path.speaker.say_farewell(reason):
+            path.parted = path.parted or reason
+            path.forth += path.speaker.take_output()
+        elif not speaker and path.listener.say_farewell(reason):
+            path.back += path.listener.take_output()
 
     @rule(side=st.integers(0, 1))
     def open(self, side: int) -> None:

@@ -213,6 +213,8 @@ def loop() -> Loop:
                         "limited": True,
                         "remote_address": "192.0.2.1:4000",
                         "rtt_ms": None,
+                        "state": None,
+                        "reason": "",
                     }
                 ],
             },

@@ -9,8 +9,10 @@ from p2pchat_core.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat_core.multiformats.varint import length_prefixed
 from p2pchat_core.pb import session_pb2 as pb
 from p2pchat_core.wire.session import (
+    FAREWELL,
     MAX_SEQUENCE,
     Acknowledged,
+    Farewell,
     Hello,
     Listener,
     Message,
@@ -151,21 +153,20 @@ def test_more_than_the_window_is_refused() -> None:
 
 def test_silence_after_something_was_said_is_noticed() -> None:
     speaker, listener = pair()
-    assert speaker.overdue(1e9) is None
+    assert speaker.owed_since is None
     speaker.say([message(1), message(2)], 100.0)
-    assert speaker.overdue(100.0) == limits.SESSION_ACK_TIMEOUT
+    assert speaker.owed_since == 100.0
     speaker.say([message(3)], 105.0)
-    assert speaker.overdue(105.0) == limits.SESSION_ACK_TIMEOUT - 5.0
+    assert speaker.owed_since == 100.0
     listener.receive_data(speaker.take_output())
     listener.acknowledge(0, window=0)  # a sign of life
     speaker.receive_data(listener.take_output(), 107.0)
-    assert speaker.overdue(107.0) == limits.SESSION_ACK_TIMEOUT
-    assert speaker.overdue(1000.0) == 0.0
+    assert (speaker.owed_since, speaker.put_off) == (107.0, True)
     speaker.excuse(1000.0)
-    assert speaker.overdue(1000.0) == limits.SESSION_ACK_TIMEOUT
+    assert speaker.owed_since == 1000.0
     listener.acknowledge(3)
     speaker.receive_data(listener.take_output(), 1001.0)
-    assert speaker.overdue(1e9) is None
+    assert (speaker.owed_since, speaker.put_off) == (None, False)
 
 
 # --- where to go on ---------------------------------------------------------------------------------------------------
@@ -296,3 +297,63 @@ def test_our_own_mistakes() -> None:
         Listener().acknowledge(0)
     with pytest.raises(LocalProtocolError):
         Speaker(LOG, 1).say([message(1)], 0.0)
+
+
+# --- good-bye ---------------------------------------------------------------------------------------------------------
+
+
+def parting_pair(*, speaker_knows: bool = True, listener_knows: bool = True) -> tuple[Speaker, Listener]:
+    speaker = Speaker(LOG, 1, [FAREWELL] if speaker_knows else [])
+    listener = Listener([FAREWELL] if listener_knows else [])
+    listener.receive_data(speaker.take_output())
+    listener.welcome(Position(LOG, 0, None))
+    speaker.receive_data(listener.take_output(), 0.0)
+    return speaker, listener
+
+
+def test_a_speaker_says_good_bye_behind_its_messages() -> None:
+    speaker, listener = parting_pair()
+    speaker.say([message(1)], 0.0)
+    assert speaker.say_farewell(Farewell.HUNG_UP)
+    assert speaker.say_farewell(Farewell.HUNG_UP), "once is enough"
+    assert speaker.room == 0
+    found = listener.receive_data(speaker.take_output())
+    assert ([one.sequence for one in found], listener.farewell) == ([1], Farewell.HUNG_UP)
+    with pytest.raises(RemoteProtocolError, match="good-bye"):
+        listener.receive_data(frame(message=pb.Message(sequence=2, id=ID)))
+
+
+def test_a_listener_says_good_bye() -> None:
+    speaker, listener = parting_pair()
+    assert listener.say_farewell(Farewell.STOPPED)
+    assert speaker.receive_data(listener.take_output(), 1.0) == []
+    assert speaker.farewell is Farewell.STOPPED
+
+
+@pytest.mark.parametrize(("speaker_knows", "listener_knows"), [(True, False), (False, True), (False, False)])
+def test_who_does_not_know_it_is_told_nothing(speaker_knows: bool, listener_knows: bool) -> None:
+    speaker, listener = parting_pair(speaker_knows=speaker_knows, listener_knows=listener_knows)
+    assert not speaker.say_farewell(Farewell.HUNG_UP)
+    assert not listener.say_farewell(Farewell.HUNG_UP)
+    assert speaker.take_output() == listener.take_output() == b""
+    assert speaker.room > 0
+    with pytest.raises(RemoteProtocolError, match="agreed"):
+        speaker.receive_data(frame(farewell=pb.Farewell(reason=1)), 0.0)
+    with pytest.raises(RemoteProtocolError, match="agreed"):
+        listener.receive_data(frame(farewell=pb.Farewell(reason=1)))
+
+
+def test_good_bye_before_the_welcome_is_refused() -> None:
+    speaker, listener = Speaker(LOG, 1, [FAREWELL]), Listener([FAREWELL])
+    assert not speaker.say_farewell(Farewell.HUNG_UP)
+    assert not listener.say_farewell(Farewell.HUNG_UP)
+    with pytest.raises(RemoteProtocolError):
+        speaker.receive_data(frame(farewell=pb.Farewell(reason=1)), 0.0)
+    with pytest.raises(RemoteProtocolError):
+        listener.receive_data(frame(farewell=pb.Farewell(reason=1)))
+
+
+def test_a_reason_of_a_later_version_is_a_good_bye_all_the_same() -> None:
+    speaker, _listener = parting_pair()
+    speaker.receive_data(frame(farewell=pb.Farewell(reason=77)), 0.0)
+    assert speaker.farewell is Farewell.UNKNOWN

@@ -178,6 +178,9 @@ def event_fields(event: Event) -> Fields:
             name = "contact"
         case MessageEvent():
             name = "message"
+            told = {"peer": event.peer, "text": event.text, "message_id": event.message_id}
+            again = {"again": True} if event.again else {}
+            return {"event": name, **told, "sent_at": event.sent_at, **again}
         case SentEvent():
             name = "delivered" if event.delivered else "sent"
             return {"event": name, "peer": event.peer, "message_id": event.message_id}

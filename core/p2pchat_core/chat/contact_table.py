@@ -96,5 +96,5 @@ def save(db: sqlite3.Connection, person: Person) -> None:
 def delete(db: sqlite3.Connection, peer: str) -> None:
     """Keep nothing of a peer: neither who they are and where, nor what was said."""
     with db:
-        for table in ("messages", "speaking", "listening", "addresses", "contacts"):
+        for table in ("messages", "untold", "speaking", "listening", "addresses", "contacts"):
             db.execute(f"DELETE FROM {table} WHERE peer = ?", (peer,))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from p2pchat_core import limits
+from p2pchat_core.chat.announcing import Announcer
 from p2pchat_core.chat.conversation import Conversation
 from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.net.tasks import TaskOwner
+from p2pchat_core.wire.session import SESSION_PROTOCOL, Farewell
 
 if TYPE_CHECKING:
     from p2pchat_core.chat.event_hub import EventHub
+    from p2pchat_core.chat.paths import PathReport, PathState
     from p2pchat_core.chat.people import People
     from p2pchat_core.chat.store import Store
     from p2pchat_core.clock import Clock
@@ -22,12 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversations"]
 
+logger = logging.getLogger(__name__)
+
 
 class Conversations:
     """Makes a conversation when there is something to say or to hear, and forgets those in which nothing goes on.
 
     Attributes:
         known: everyone we have talked with or been connected to, those known longest first.
+        announcer: sees to it that what was stored is told.
     """
 
     def __init__(
@@ -50,7 +57,11 @@ class Conversations:
         self._people = people
         self._unfinished = unfinished
         self._open: dict[PeerId, Conversation] = {}
+        self._parted: dict[PeerId, Farewell] = {}
+        self.announcer = Announcer(store, hub)
         self._tasks = TaskOwner("conversations")
+        node.liveness.busy = self.uses
+        node.liveness.on_change.append(self._path_changed)
 
     @classmethod
     async def load(
@@ -87,6 +98,20 @@ class Conversations:
         talk = self._open.get(connection.peer)
         return talk is not None and not talk.idle
 
+    def parted(self, peer: PeerId) -> bool:
+        """Whether `peer` hung up on purpose and has not been connected since: it is not to be dialled for its loss."""
+        return peer in self._parted
+
+    def paths(self, peer: PeerId) -> list[PathReport]:
+        """Return every path to `peer`, best first, and why the conversation uses it or not; none without one."""
+        talk = self._open.get(peer)
+        return [] if talk is None else talk.paths()
+
+    def judged(self) -> dict[Connection, tuple[PathState, str]]:
+        """Return what the conversations make of each connection, and why."""
+        reports = (report for talk in self._open.values() for report in talk.paths())
+        return {report.connection: (report.state, report.reason) for report in reports}
+
     def __len__(self) -> int:
         return len(self._open)
 
@@ -122,18 +147,28 @@ class Conversations:
     def connection_opened(self, connection: Connection) -> None:
         """Hand over what waits for the peer, and repair what its last connection took along."""
         peer = connection.peer
+        self._parted.pop(peer, None)
         self._remember(peer)
         conversation = self._with(peer) if peer in self._unfinished else self._open.get(peer)
         if conversation is not None:
             conversation.connection_opened(connection)
 
+    async def farewell(self, peer: PeerId, reason: Farewell) -> None:
+        """Tell `peer` that we are about to hang up on purpose, if its program understands that. Never raises."""
+        info = self._node.info(peer)
+        if info is not None and SESSION_PROTOCOL in info.protocols and self._node.host.connections(peer):
+            await self._with(peer).farewell(reason)
+
     async def close(self) -> None:
-        """Hand over what can be within `CHAT_STOP_GRACE`, then end every conversation. Never raises."""
+        """Hand over what can be within `CHAT_STOP_GRACE`, say good-bye, and end every conversation. Never raises."""
         reachable = [self._open[peer] for peer in self._open if self._node.host.connections(peer)]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limits.CHAT_STOP_GRACE):
                 await asyncio.gather(*(conversation.handed_over() for conversation in reachable))
+        connected = {connection.peer for connection in self._node.host.connections()}
+        await asyncio.gather(*(self.farewell(peer, Farewell.STOPPED) for peer in connected))
         await asyncio.gather(*(conversation.close() for conversation in self._open.values()))
+        await self.announcer.close()
         await self._tasks.close()
 
     def _with(self, peer: PeerId) -> Conversation:
@@ -144,13 +179,27 @@ class Conversations:
                 peer,
                 connections=self._node.host.connections,
                 identified=self._node.identify.identified,
+                check=self._node.liveness.check,
                 store=self._store,
                 hub=self._hub,
+                announcer=self.announcer,
                 clock=self._clock,
+                on_farewell=self._bid_farewell,
                 unfinished=self._unfinished.pop(peer, 0),
             )
             self._remember(peer)
         return conversation
+
+    def _bid_farewell(self, peer: PeerId, reason: Farewell) -> None:
+        logger.info("%s hangs up on purpose (%s)", peer.short(), reason.name.lower())
+        self._parted[peer] = reason
+        while len(self._parted) > limits.CHAT_MAX_KNOWN_PEERS:
+            del self._parted[next(iter(self._parted))]
+
+    def _path_changed(self, connection: Connection) -> None:
+        talk = self._open.get(connection.peer)
+        if talk is not None:
+            talk.path_changed(connection)
 
     def _forget_idle(self) -> None:
         if len(self._open) < limits.CHAT_MAX_CONVERSATIONS:

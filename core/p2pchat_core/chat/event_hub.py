@@ -139,6 +139,11 @@ class EventHub:
             stream.put(event)
         self._update()
 
+    @property
+    def drained(self) -> bool:
+        """Whether every listener has taken everything."""
+        return not any(len(stream) for stream in self._streams)
+
     async def wait_for_room(self) -> None:
         """Return once no listener is far behind, or after `EVENT_ROOM_TIMEOUT`."""
         if self._room.is_set():

@@ -91,7 +91,7 @@ class StepEvent:
         step: 1 to 8 as numbered in docs/architecture.md.
         name: the step in a few words.
         ms: milliseconds this step took.
-        detail: one line more, such as the failure or the candidate pair.
+        detail: a line more, such as the failure or the candidate pair; behind it what both sides said in this step.
     """
 
     peer: str
@@ -140,12 +140,14 @@ class MessageEvent:
         text: as it came, not yet made safe for a terminal.
         message_id: hexadecimal, unique in our history.
         sent_at: Unix seconds; when it reached us, for peers whose protocol carries no time.
+        again: it came in an earlier run, which may have told it before it ended.
     """
 
     peer: str
     text: str
     message_id: str
     sent_at: float
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from p2pchat_core import limits
 from p2pchat_core.chat.events import ErrorEvent, MessageEvent
 from p2pchat_core.errors import NoAnswerError, StoreError
-from p2pchat_core.wire.session import Listener
+from p2pchat_core.wire.session import FAREWELL, Farewell, Listener
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from p2pchat_core.chat.announcing import Announcer
     from p2pchat_core.chat.event_hub import EventHub
     from p2pchat_core.chat.store import Store
     from p2pchat_core.clock import Clock
@@ -27,6 +28,28 @@ __all__ = ["Listening"]
 logger = logging.getLogger(__name__)
 
 
+class _Ear:
+    """One stream that the peer speaks on."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.machine = Listener([FAREWELL])
+        self.ended = asyncio.Event()
+        self._writing = asyncio.Lock()
+
+    async def flush(self) -> None:
+        """Write what the machine has to say."""
+        async with self._writing:
+            if output := self.machine.take_output():
+                await self.stream.write(output)
+
+    async def say_farewell(self, reason: Farewell) -> None:
+        """Say good-bye and wait until the speaker has heard it; at once if it does not know how."""
+        if self.machine.say_farewell(reason):
+            await self.flush()
+            await self.ended.wait()
+
+
 class Listening:
     """Serves the streams that the peer speaks on, any number at once (docs/session-protocol.md rule 7)."""
 
@@ -36,60 +59,84 @@ class Listening:
         *,
         store: Store,
         hub: EventHub,
+        announcer: Announcer,
         clock: Clock,
         tasks: TaskOwner,
         slow_down: Callable[[int], Awaitable[None]],
+        on_farewell: Callable[[Farewell], None],
     ) -> None:
-        """`slow_down` is awaited with the bytes of every read before the next one."""
+        """Begin with no stream.
+
+        Args:
+            slow_down: awaited with the bytes of every read before the next one.
+            on_farewell: called when the peer says good-bye.
+        """
         self.peer = peer
         self._name = str(peer)
         self._store = store
         self._hub = hub
+        self._announcer = announcer
         self._clock = clock
         self._tasks = tasks
         self._slow_down = slow_down
+        self._on_farewell = on_farewell
         self._in_order = asyncio.Lock()  # from storing to showing
         self._complained = False
-        self._streams: list[Stream] = []
+        self._ears: list[_Ear] = []
 
     @property
     def idle(self) -> bool:
         """Whether the peer has no stream open."""
-        return not self._streams
+        return not self._ears
 
     async def serve(self, stream: Stream) -> None:
         """Handle a stream that the peer opened, until it ends."""
-        self._streams.append(stream)
-        while len(self._streams) > limits.CHAT_MAX_STREAMS:
-            self._streams.pop(0).abort()
+        ear = _Ear(stream)
+        self._ears.append(ear)
+        while len(self._ears) > limits.CHAT_MAX_STREAMS:
+            self._ears.pop(0).stream.abort()
         try:
-            await self._serve(stream)
+            await self._serve(ear)
         finally:
-            if stream in self._streams:
-                self._streams.remove(stream)
+            ear.ended.set()
+            if ear in self._ears:
+                self._ears.remove(ear)
 
-    async def _serve(self, stream: Stream) -> None:
-        machine = Listener()
-        if not await self._greeted(stream, machine):
+    async def farewell(self, reason: Farewell) -> None:
+        """Say good-bye on the newest stream and wait until it is heard.
+
+        Raises:
+            StreamError, ConnectionLostError: see `Stream.write`.
+        """
+        if self._ears:
+            await self._ears[-1].say_farewell(reason)
+
+    async def _serve(self, ear: _Ear) -> None:
+        stream, machine = ear.stream, ear.machine
+        if not await self._greeted(ear):
             return
         while data := await stream.read(limits.CHAT_MAX_READ):
             stream.connection.heard_at = self._clock.monotonic()
             messages = machine.receive_data(data)
             if messages:
-                if not await self._keep(stream, machine, messages):
+                if not await self._keep(ear, messages):
                     logger.debug("%s has begun another log", self.peer.short())
                     stream.abort()
                     return
                 machine.acknowledge(machine.received)
-                await stream.write(machine.take_output())
+                await ear.flush()
+            if machine.farewell is not None:
+                self._on_farewell(machine.farewell)
+                return
             await self._slow_down(len(data))
         machine.receive_eof()
 
-    async def _greeted(self, stream: Stream, machine: Listener) -> bool:
+    async def _greeted(self, ear: _Ear) -> bool:
+        machine = ear.machine
         try:
             async with asyncio.timeout(limits.SESSION_OPEN_TIMEOUT):
                 while machine.hello is None:
-                    data = await stream.read(limits.CHAT_MAX_READ)
+                    data = await ear.stream.read(limits.CHAT_MAX_READ)
                     if not data:
                         return False
                     machine.receive_data(data)
@@ -97,11 +144,12 @@ class Listening:
             raise NoAnswerError("The peer opened a chat and said nothing.") from None
         position = await self._store.greet(self._name, machine.hello.log, machine.hello.first)
         machine.welcome(position)
-        await stream.write(machine.take_output())
+        await ear.flush()
         return True
 
-    async def _keep(self, stream: Stream, machine: Listener, messages: list[Message]) -> bool:
+    async def _keep(self, ear: _Ear, messages: list[Message]) -> bool:
         """Store and show messages, however long the disk needs; ``False`` if their log is not the newest."""
+        machine = ear.machine
         assert machine.hello is not None
         while True:
             # A task of its own: if the connection ends meanwhile, what was stored is still shown.
@@ -113,7 +161,7 @@ class Listening:
                 return bool(newest)
             # "Not now", as a sign of life: what cannot be kept is neither shown nor acknowledged.
             machine.acknowledge(machine.acknowledged, window=0)
-            await stream.write(machine.take_output())
+            await ear.flush()
             await asyncio.sleep(limits.SESSION_STORE_RETRY)
 
     async def _store_and_show(self, log: bytes, messages: list[Message]) -> bool | None:
@@ -127,6 +175,7 @@ class Listening:
             self._complained = False
             for message in fresh or ():
                 self._hub.emit(MessageEvent(self._name, message.text, message.message_id, message.sent_at))
+                self._announcer.told(self._name, message.message_id)
             return fresh is not None
 
     def _complain(self, error: StoreError) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from p2pchat_core.chat import search_index
+from p2pchat_core.chat import search_index, untold_table
 from p2pchat_core.chat.model import MessageState, SearchHit, StoredMessage
 from p2pchat_core.chat.search_words import excerpt
 from p2pchat_core.errors import StrangerLimitError
@@ -68,6 +68,8 @@ def add(
                 "state": str(state),
             },
         ).fetchone()
+        if not outgoing:
+            untold_table.note(db, peer, bytes.fromhex(message_id))
     return StoredMessage(message_id, peer, text, outgoing, sent_at, state, row[0])
 
 
@@ -200,6 +202,8 @@ def delete_old(db: sqlite3.Connection, now: float, default_days: int | None, lim
             f" AND NOT {_UNFINISHED} LIMIT :limit)",
             {"now": now, "day": _DAY, "default": default_days, "limit": limit},
         )
+        if cursor.rowcount:
+            untold_table.forget_deleted(db)
     return cursor.rowcount
 
 
@@ -217,6 +221,7 @@ def move(
     chosen = "" if all_messages else f" AND {_UNFINISHED}"
     tables = {
         "messages": f"{_COLUMNS}, number",
+        "untold": "peer, message_id",
         "speaking": "peer, log, next, acknowledged",
         "listening": "peer, log, held, held_id",
     }

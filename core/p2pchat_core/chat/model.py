@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from p2pchat_core.chat.events import PathKind, RelayState
+    from p2pchat_core.chat.paths import PathState
     from p2pchat_core.identity.keys import PrivateKey
 
 __all__ = [
@@ -195,13 +196,21 @@ class RelayStatus:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """One open connection to a peer; `rtt_ms` is the last measured round trip."""
+    """One open connection to a peer.
+
+    Attributes:
+        rtt_ms: the last measured round trip.
+        state: what the conversation makes of it, if there is one.
+        reason: a sentence: why it is used, or why not.
+    """
 
     peer: str
     path: PathKind
     limited: bool
     remote_address: str
     rtt_ms: float | None
+    state: PathState | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class Redial:
             return False
         lost_at = self._lost_at.get(peer, float("-inf"))
         lately = self._clock.monotonic() - lost_at < limits.REDIAL_LINGER
-        return lately or self._conversations.waits_for(peer)
+        return (lately and not self._conversations.parted(peer)) or self._conversations.waits_for(peer)
 
     async def _keep_dialling(self, peer: PeerId) -> None:
         attempts = 0

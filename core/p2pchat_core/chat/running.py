@@ -118,7 +118,6 @@ class Running:
         people.part, people.welcome = self._part, self._welcome
         self.conversations = await Conversations.load(node, store, hub, clock, people)
         closing.push_async_callback(self.conversations.close)
-        node.liveness.busy = self.conversations.uses
         self.redial = await Redial.load(node, store, clock, self.conversations)
         closing.push_async_callback(self.redial.close)
         people.addresses = self.redial.addresses_of

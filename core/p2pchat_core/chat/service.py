@@ -35,11 +35,13 @@ from p2pchat_core.errors import (
     NotConnectedError,
     OwnAddressError,
     P2PChatError,
+    StoreError,
 )
 from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.net.node import Node
 from p2pchat_core.wire.chat import ECHO_PROTOCOL
+from p2pchat_core.wire.session import Farewell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,6 +101,10 @@ class ChatService:
             await self.stop()
             raise
         self._hub.emit(ReadyEvent(self.peer_id))
+        try:
+            await self._conversations.announcer.tell_the_rest()
+        except StoreError as error:
+            self.report(error)
         for address in self.config.relays:
             try:
                 await self.add_relay(address)
@@ -146,6 +152,7 @@ class ChatService:
         who = self._peer(peer)
         self._redial.give_up(who)
         self._best(who)
+        await self._conversations.farewell(who, Farewell.HUNG_UP)
         await asyncio.gather(*(connection.close() for connection in self._node.host.connections(who)))
 
     # --- talking ------------------------------------------------------------------------------------------------------
@@ -226,6 +233,7 @@ class ChatService:
     def status(self) -> Status:
         """Return the whole node at a glance."""
         running, node = self._running, self._node
+        judged = self._conversations.judged()
         return Status(
             peer_id=self.peer_id,
             addresses=tuple(map(str, node.addresses())),
@@ -239,6 +247,7 @@ class ChatService:
                     connection.limited,
                     where(connection),
                     None if connection.rtt is None else connection.rtt * 1e3,
+                    *judged.get(connection, (None, "")),
                 )
                 for connection in node.host.connections()
                 if running.tells(connection)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from p2pchat_core.chat import untold_table
 from p2pchat_core.chat.message_table import check_room
 from p2pchat_core.errors import LocalProtocolError
 from p2pchat_core.wire.session import ID_SIZE, Message, Position, resume_at
@@ -234,4 +235,6 @@ def _insert(db: sqlite3.Connection, peer: str, message_id: bytes, text: str, sen
         " ON CONFLICT (peer, outgoing, message_id) DO NOTHING",
         {"id": message_id, "peer": peer, "text": text, "sent_at": sent_at},
     )
+    if cursor.rowcount > 0:
+        untold_table.note(db, peer, message_id)
     return cursor.rowcount > 0

@@ -1,4 +1,4 @@
-"""What we say to one peer over `/p2pchat/session/1.0.0`: the stream, the path it is on, and going on on another."""
+"""What we say to one peer over `/p2pchat/session/1.0.0`: on which path, and going on on another."""
 
 from __future__ import annotations
 
@@ -8,87 +8,39 @@ from typing import TYPE_CHECKING, Final
 
 from p2pchat_core import limits
 from p2pchat_core.chat.events import SentEvent
-from p2pchat_core.errors import (
-    NoAnswerError,
-    NotConnectedError,
-    P2PChatError,
-    RemoteProtocolError,
-    StoreError,
-    StreamClosedError,
-    UnsupportedProtocolError,
-)
-from p2pchat_core.wire.session import SESSION_PROTOCOL, Acknowledged, Speaker, Welcome
+from p2pchat_core.chat.session_line import LineOpener
+from p2pchat_core.errors import NoAnswerError, P2PChatError, StoreError, StreamClosedError
+from p2pchat_core.wire.session import Acknowledged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from p2pchat_core.chat.event_hub import EventHub
+    from p2pchat_core.chat.paths import Paths
+    from p2pchat_core.chat.session_line import Line
     from p2pchat_core.chat.store import Store
     from p2pchat_core.clock import Clock
     from p2pchat_core.identity.peer_id import PeerId
     from p2pchat_core.net.connection import Connection
-    from p2pchat_core.net.stream import Stream
     from p2pchat_core.net.tasks import TaskOwner
-    from p2pchat_core.wire.session import Message
+    from p2pchat_core.wire.session import Farewell
 
-__all__ = ["Speaking", "rank"]
+__all__ = ["Speaking"]
 
 logger = logging.getLogger(__name__)
 
 _BATCH: Final = 64
 """Messages taken from the store at once."""
-_OVERHEAD: Final = 96
-"""Bytes that a message costs on a circuit besides its text: its number, id and time, yamux and Noise."""
 _STALL: Final = 2.0
 """A timer this late means that our own program stood still, not that the peer was silent."""
-
-
-def rank(connection: Connection) -> tuple[bool, bool, bool]:
-    """Return how good a path is for a conversation; smaller is better. One that has a successor ends soon."""
-    return connection.limited, connection.relayed, connection.superseded
-
-
-class _Line:
-    """One stream we speak on, welcomed by the listener."""
-
-    def __init__(self, stream: Stream, machine: Speaker, log: bytes) -> None:
-        self.stream = stream
-        self.machine = machine
-        self.log = log
-        self.timer: asyncio.TimerHandle | None = None
-
-    @property
-    def connection(self) -> Connection:
-        return self.stream.connection
-
-    def affordable(self, messages: list[Message], now: float) -> list[Message]:
-        """Return as many of `messages`, the first ones, as a circuit with a limit should carry now."""
-        budget = self.connection.budget
-        if budget is None:
-            return messages
-        under_way = size = self.machine.outstanding_bytes
-        fit = []
-        for message in messages:
-            size += len((message.text or "").encode()) + _OVERHEAD
-            if not budget.affords(size):
-                break
-            fit.append(message)
-        if fit or under_way:  # the rest is looked at again when these are acknowledged
-            return fit
-        return messages[:1] if budget.must_take(size, now) else []
-
-    def end(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        self.stream.abort()
+_LEAST_WAIT: Final = 0.05
 
 
 class Speaking:
     """Keeps one stream open while there is something to say, on the best path there is.
 
-    `on_progress` is called with the number of messages that were just acknowledged, and with zero when there is a
-    reason to call `flush` again.
+    It moves to a better path when there is one, and to any other that answers when it suspects its own: nothing that
+    was said there has been acknowledged for longer than usual.
 
     Attributes:
         path_died: the last stream was lost with its connection, not given up by the peer.
@@ -98,26 +50,43 @@ class Speaking:
         self,
         peer: PeerId,
         *,
-        connections: Callable[[PeerId], list[Connection]],
+        paths: Paths,
         store: Store,
         hub: EventHub,
         clock: Clock,
         tasks: TaskOwner,
+        check: Callable[[Connection], None],
         on_progress: Callable[[int], None],
         on_trouble: Callable[[P2PChatError], None],
+        on_farewell: Callable[[Farewell], None],
     ) -> None:
+        """Begin with no stream.
+
+        Args:
+            check: have a connection pinged at once, which is suspected.
+            on_progress: called with the number of messages that were just acknowledged, and with zero when there is
+                a reason to call `flush` again.
+            on_trouble: called with what keeps us from going on.
+            on_farewell: called when the peer says good-bye.
+        """
         self.peer = peer
         self._name = str(peer)
-        self._connections = connections
+        self._paths = paths
         self._store = store
         self._hub = hub
         self._clock = clock
         self._tasks = tasks
+        self._check_path = check
         self._on_progress = on_progress
         self._on_trouble = on_trouble
+        self._on_farewell = on_farewell
+        self._opener = LineOpener(peer, store, clock, self._delivered)
         self.path_died = False
-        self._line: _Line | None = None
-        self._moving = False
+        self._line: Line | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._moving: asyncio.Task[None] | None = None
+        self._targets: frozenset[Connection] = frozenset()  # of the move under way
+        self._again: asyncio.TimerHandle | None = None  # a move that failed
         self._sent_up_to = 0  # of the present log: told as sent
         self._log = b""
 
@@ -127,9 +96,9 @@ class Speaking:
         return self._line is not None
 
     @property
-    def outstanding(self) -> int:
-        """Messages said on the present stream and not acknowledged."""
-        return 0 if self._line is None else self._line.machine.outstanding
+    def connection(self) -> Connection | None:
+        """The path in use."""
+        return None if self._line is None else self._line.connection
 
     async def flush(self) -> None:
         """Say everything that waits and has room, on the present stream or on one opened for it.
@@ -141,8 +110,8 @@ class Speaking:
             P2PChatError: no stream could be opened on any connection.
         """
         if self._line is None:
-            self._use(await self._open_best())
-        self.consider_move()
+            self._use(await self._opener.open_first(self._paths.in_order()))
+        self.reconsider()
         while (line := self._line) is not None:
             room = min(line.machine.room, _BATCH)
             if not room:
@@ -156,123 +125,117 @@ class Speaking:
             if not messages:  # another circuit is asked for; if it does not come, these go on the present one
                 asyncio.get_running_loop().call_later(limits.CIRCUIT_PATIENCE, self._on_progress, 0)
                 return
-            line.machine.say(messages, self._clock.monotonic())
             for message in messages:
                 if message.sequence > self._sent_up_to:
                     self._sent_up_to = message.sequence
                     self._hub.emit(SentEvent(self._name, message.message_id.hex()))
+            line.say(messages, self._clock.monotonic())
             self._watch(line)
             try:
-                await line.stream.write(line.machine.take_output())
+                await line.flush()
             except P2PChatError as error:
                 self._lost(line, error)
 
-    def consider_move(self) -> None:
-        """Move to a better path, if there is one and we speak on another; the present stream is used until then."""
-        if self._line is None or self._moving:
+    def reconsider(self) -> None:
+        """Move to another path if the present one is doubted or a better one is there."""
+        if self._line is None or self._again is not None:
             return
-        best = next(iter(self._connections(self.peer)), None)
-        if best is not None and rank(best) < rank(self._line.connection):
-            self._moving = True
-            self._tasks.spawn(self._move(best), "move to a better path")
+        targets = self._paths.better_than(self._line.connection, self._clock.monotonic())
+        if self._moving is not None:
+            if self._paths.answers(self._line.connection) or self._targets.issuperset(targets):
+                return
+            self._moving.cancel()  # it is urgent, and there is one more to try
+        if targets:
+            self._targets = frozenset(targets)
+            self._moving = self._tasks.spawn(self._move(targets), "move to another path")
+
+    async def farewell(self, reason: Farewell) -> None:
+        """Say good-bye on a stream, opening one if there is none, and wait until it is heard.
+
+        Raises:
+            P2PChatError: it was not heard.
+        """
+        if self._line is None:
+            self._use(await self._opener.open_first(self._paths.in_order()))
+        if self._line is not None:
+            await self._line.say_farewell(reason)
 
     def close(self) -> None:
         """Give the stream up."""
+        self._stop_timers()
         if self._line is not None:
             self._line.end()
             self._line = None
 
-    # --- opening --------------------------------------------------------------------------------------------------
+    # --- moving ---------------------------------------------------------------------------------------------------
 
-    async def _open_best(self) -> _Line:
-        """Open a stream on the best connection that takes one."""
-        failure: P2PChatError = NotConnectedError(f"There is no connection to {self.peer.short()}.")
-        for connection in self._connections(self.peer):
-            if connection.closed:
-                continue
-            try:
-                return await self._open(connection)
-            except (UnsupportedProtocolError, StoreError):
-                raise
-            except P2PChatError as error:
-                logger.debug("no session on %s: %s", connection, error)
-                failure = error
-        raise failure
-
-    async def _open(self, connection: Connection) -> _Line:
+    async def _move(self, targets: list[Connection]) -> None:
+        """Open a line on one of `targets`; the present one stays in use until then."""
         try:
-            async with asyncio.timeout(limits.SESSION_OPEN_TIMEOUT):
-                line = await self._greet(connection) or await self._greet(connection)
-        except TimeoutError:
-            raise NoAnswerError(f"{self.peer.short()} did not answer when a chat was opened.") from None
-        if line is None:
-            raise RemoteProtocolError("The peer claims to hold messages that were never said.")
-        return line
-
-    async def _greet(self, connection: Connection) -> _Line | None:
-        """Open a stream and say hello; ``None`` if the numbers did not fit and were begun anew."""
-        stream = await connection.open_stream([SESSION_PROTOCOL], allow_limited=True)
-        try:
-            log, first = await self._store.begin(self._name)
-            machine = Speaker(log, first)
-            await stream.write(machine.take_output())
-            while machine.welcome is None:
-                data = await stream.read()
-                if not data:
-                    raise StreamClosedError("The peer ended the chat before it began.")
-                machine.receive_data(data, self._clock.monotonic())
-            delivered = await self._store.resume(
-                self._name, log, machine.welcome.held, machine.welcome.held_id
-            )
-        except BaseException:
-            stream.abort()
-            raise
-        if delivered is None:
-            logger.warning("the numbers of %s do not fit ours; begun anew", self.peer.short())
-            stream.abort()
-            return None
-        self._delivered(delivered)
-        return _Line(stream, machine, log)
-
-    async def _move(self, connection: Connection) -> None:
-        try:
-            line = await self._open(connection)
+            line = await self._opener.open_first(targets)
         except P2PChatError as error:
-            logger.debug("no session on the better path %s: %s", connection, error)
-            await asyncio.sleep(limits.SESSION_MOVE_RETRY)
+            logger.debug("no session on %s: %s", targets, error)
+            loop = asyncio.get_running_loop()
+            self._again = loop.call_later(limits.SESSION_MOVE_RETRY, self._try_again)
         else:
-            if self._line is None or rank(line.connection) < rank(self._line.connection):
-                logger.info("the conversation with %s moves to %s", self.peer.short(), connection)
-                self._use(line)
-            else:
-                line.end()
+            if self._line is None or self._line.connection is not line.connection:
+                logger.info("the conversation with %s moves to %s", self.peer.short(), line.connection)
+            self._paths.moved(self._clock.monotonic())
+            self._use(line)
         finally:
-            self._moving = False
+            if self._moving is asyncio.current_task():
+                self._moving = None
         self._on_progress(0)
 
-    def _use(self, line: _Line) -> None:
-        if self._line is not None:
-            self._line.end()
+    def _try_again(self) -> None:
+        self._again = None
+        self.reconsider()
+
+    def _use(self, line: Line) -> None:
+        before, self._line = self._line, line
+        if before is not None:
+            before.end()
+        self._stop_timers()
         if line.log != self._log:
             self._log, self._sent_up_to = line.log, 0
-        self._line = line
         self._tasks.spawn(self._read(line), "read acknowledgements")
+
+    def _stop_moving(self) -> None:
+        if self._moving is not None:
+            self._moving.cancel()
+            self._moving = None
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._again):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._again = None
 
     # --- what comes back ------------------------------------------------------------------------------------------
 
-    async def _read(self, line: _Line) -> None:
+    async def _read(self, line: Line) -> None:
         try:
             while data := await line.stream.read():
-                line.connection.heard_at = self._clock.monotonic()
-                for event in line.machine.receive_data(data, line.connection.heard_at):
-                    if isinstance(event, Welcome):
-                        continue
-                    await self._acknowledged(line, event)
+                now = line.connection.heard_at = self._clock.monotonic()
+                for event in line.machine.receive_data(data, now):
+                    if isinstance(event, Acknowledged):
+                        line.acknowledged(event.held, now)
+                        self._paths.heard(line.connection, now)
+                        self._stay(line, now)
+                        await self._acknowledged(line, event)
+                if line.machine.farewell is not None:
+                    self._on_farewell(line.machine.farewell)
+                    break
             self._lost(line, StreamClosedError("The peer ended the chat."))
         except P2PChatError as error:
             self._lost(line, error)
 
-    async def _acknowledged(self, line: _Line, event: Acknowledged) -> None:
+    def _stay(self, line: Line, now: float) -> None:
+        """Give up leaving a path on which something was acknowledged after all."""
+        if self._moving is not None and not self._paths.better_than(line.connection, now):
+            self._stop_moving()
+
+    async def _acknowledged(self, line: Line, event: Acknowledged) -> None:
         while True:
             try:
                 delivered = await self._store.mark_held(self._name, line.log, event.held)
@@ -287,31 +250,67 @@ class Speaking:
             self._hub.emit(SentEvent(self._name, message_id, delivered=True))
         self._on_progress(len(message_ids))
 
-    def _lost(self, line: _Line, error: P2PChatError) -> None:
+    def _lost(self, line: Line, error: P2PChatError) -> None:
         line.end()
         if line is self._line:
             logger.debug("the session with %s broke: %s", self.peer.short(), error)
             self._line = None
+            self._stop_timers()
+            self._stop_moving()
             self.path_died = line.connection.closed
             self._on_progress(0)
 
-    def _watch(self, line: _Line) -> None:
-        """See to it that what was said is acknowledged in time, or the path given up."""
-        if line.timer is not None:
-            return
-        left = line.machine.overdue(self._clock.monotonic())
-        if left is not None:
-            loop = asyncio.get_running_loop()
-            delay = max(left, 0.05)
-            line.timer = loop.call_later(delay, self._check, line, loop.time() + delay)
+    # --- what does not come back ----------------------------------------------------------------------------------
 
-    def _check(self, line: _Line, due: float) -> None:
-        line.timer = None
-        stalled = asyncio.get_running_loop().time() - due > _STALL
-        if line.machine.overdue(self._clock.monotonic()) == 0.0 and line is self._line:
-            if not stalled:
+    def _watch(self, line: Line) -> None:
+        """See to it that what was said is acknowledged in time, or the path left."""
+        if self._timer is not None or line is not self._line:
+            return
+        owed_since = line.machine.owed_since
+        if owed_since is None:
+            return
+        silence = self._clock.monotonic() - owed_since
+        patience = self._patience(line)
+        wait = patience - silence
+        if wait <= 0:  # suspected already: look again later, at the latest when the path is to be given up
+            wait = min(patience, limits.SESSION_ACK_TIMEOUT - silence)
+        loop = asyncio.get_running_loop()
+        delay = max(wait, _LEAST_WAIT)
+        self._timer = loop.call_later(delay, self._check, line, loop.time() + delay)
+
+    def _patience(self, line: Line) -> float:
+        if line.machine.put_off:
+            return limits.SESSION_ACK_TIMEOUT
+        return min(limits.SESSION_SUSPECT_MAX, line.patience() * self._paths.patience(line.connection))
+
+    def _check(self, line: Line, due: float) -> None:
+        self._timer = None
+        if line is not self._line:
+            return
+        now = self._clock.monotonic()
+        owed_since = line.machine.owed_since
+        if owed_since is not None:
+            if asyncio.get_running_loop().time() - due > _STALL:
+                line.machine.excuse(now)
+            elif now - owed_since >= limits.SESSION_ACK_TIMEOUT and not self._escapes(line):
                 line.connection.abort("The peer does not acknowledge what is sent on this path.")
                 self._lost(line, NoAnswerError("Nothing was acknowledged."))
                 return
-            line.machine.excuse(self._clock.monotonic())
+            elif now - owed_since >= self._patience(line):
+                self._suspect(line, now)
         self._watch(line)
+
+    def _suspect(self, line: Line, now: float) -> None:
+        if self._paths.answers(line.connection):
+            logger.info("%s is suspected: nothing was acknowledged", line.connection)
+            self._paths.suspect(line.connection, now)
+            self._check_path(line.connection)
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        self.reconsider()
+
+    def _escapes(self, line: Line) -> bool:
+        """Whether a move away from `line` is under way to a path that is believed to work."""
+        targets = self._paths.better_than(line.connection, self._clock.monotonic())
+        return self._moving is not None and bool(targets)

@@ -8,7 +8,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from p2pchat_core.chat import contact_table, message_table, search_index, session_table
+from p2pchat_core.chat import contact_table, message_table, search_index, session_table, untold_table
 from p2pchat_core.chat.search_words import Query
 from p2pchat_core.chat.store_file import open_beside, open_memory, open_or_replace
 from p2pchat_core.errors import StoreError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from p2pchat_core.chat.contact_table import Person
     from p2pchat_core.chat.model import MessageState, SearchHit, StoredMessage
     from p2pchat_core.chat.session_table import Beginning, Received
+    from p2pchat_core.chat.untold_table import Untold
     from p2pchat_core.wire.session import Message, Position
 
 __all__ = ["Store"]
@@ -180,6 +181,16 @@ class Store:
         """Store what is new, durably; ``None`` if `log` is not the speaker's any more."""
         return await self._with(session_table.receive, peer, log, messages, now, SESSION_MAX_AGE)
 
+    # --- what faces were told; see untold_table -------------------------------------------------------------------
+
+    async def untold(self, after: int, limit: int) -> list[Untold]:
+        """Return messages of peers that were stored and perhaps not told, from behind a position."""
+        return await self._run(untold_table.untold, self._db, after, limit)
+
+    async def mark_told(self, told: Sequence[tuple[str, str]]) -> None:
+        """Record that the events of these messages, each a peer and an id, were emitted."""
+        await self._run(self._mark_told, told)
+
     async def close(self) -> None:
         """Finish what is under way and close the file. Never raises; calling it again does nothing."""
         if self._closed:
@@ -215,6 +226,11 @@ class Store:
 
     def _of(self, peer: str) -> sqlite3.Connection:
         return self._memory if self._memory is not None and peer in self._ephemeral else self._db
+
+    def _mark_told(self, told: Sequence[tuple[str, str]]) -> None:
+        for db in (self._memory, self._db):
+            if db is not None:
+                untold_table.mark_told(db, told)
 
     def _set_state(self, message_id: str, state: MessageState) -> None:
         if not message_table.set_state(self._db, message_id, state) and self._memory is not None:

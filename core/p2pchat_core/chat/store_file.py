@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from p2pchat_core.chat import contact_table, search_index, session_table
+from p2pchat_core.chat import contact_table, search_index, session_table, untold_table
 from p2pchat_core.errors import StoreError
 from p2pchat_core.limits import HISTORY_CHECK_SIZE
 
@@ -58,9 +58,9 @@ DROP TABLE messages_1;
 """
 _FROM_1: Final = _COPY_FROM_1 + _MESSAGES + _FINISH_FROM_1 + _INDEXES + _ADDRESSES + session_table.SCHEMA
 _MIGRATIONS: Final = {
-    0: _MESSAGES + _INDEXES + contact_table.SCHEMA + _ADDRESSES + session_table.SCHEMA,
-    1: _FROM_1 + contact_table.FROM_2,
-    2: contact_table.FROM_2,
+    0: _MESSAGES + _INDEXES + contact_table.SCHEMA + _ADDRESSES + session_table.SCHEMA + untold_table.SCHEMA,
+    1: _FROM_1 + contact_table.FROM_2 + untold_table.SCHEMA,
+    2: contact_table.FROM_2 + untold_table.SCHEMA,
 }
 """From each version to the present one."""
 # Primary result codes (the low byte of sqlite_errorcode) that mean the file itself is unusable.

@@ -14,6 +14,7 @@ from p2pchat_core.limits import HANDLER_GRACE, MAX_STREAMS_PER_CONNECTION
 from p2pchat_core.net.negotiation import answer, select_one
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.wire.circuit_budget import CircuitBudget
+from p2pchat_core.wire.round_trips import RoundTrip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,8 @@ class Connection:
         peer: who is at the other end, proved by the handshake.
         route: how it travels.
         began_at, opened_at: monotonic seconds.
+        round_trip: the round trips measured so far, smoothed.
+        silent_since: monotonic seconds of the oldest ping that is overdue; ``None`` while pings are answered.
         rtt: the last measured round trip in seconds, if any.
         heard_at: monotonic seconds when something last proved that the peer is there.
         budget: what is left of a circuit with a limit; ``None`` for all others.
@@ -113,6 +116,8 @@ class Connection:
         self._streams = 0
         self._tasks = TaskOwner(f"connection to {peer.short()}")
         self._reason: str | None = None
+        self.round_trip = RoundTrip()
+        self.silent_since: float | None = None
 
     @property
     def remote_address(self) -> Multiaddr:

@@ -33,7 +33,7 @@ async def ping(connection: Connection, clock: Clock) -> float:
             await connection.open_stream([PING_PROTOCOL], allow_limited=True) as stream,
         ):
             machine = PingClient(os.urandom(PING_SIZE))
-            started = clock.monotonic()
+            connection.heard_at = started = clock.monotonic()  # it has answered the proposal
             await stream.write(machine.take_output())
             # js allows one ping stream at a time and counts it as open until both sides have ended.
             await stream.close_write()
@@ -45,6 +45,7 @@ async def ping(connection: Connection, clock: Clock) -> float:
                     machine.receive_eof()
             connection.heard_at = clock.monotonic()
             connection.rtt = connection.heard_at - started
+            connection.round_trip.add(connection.rtt)
             return connection.rtt
     except TimeoutError:
         raise NoAnswerError(

@@ -52,14 +52,22 @@ class Acknowledgement(_message.Message):
     window: int
     def __init__(self, held: _Optional[int] = ..., window: _Optional[int] = ...) -> None: ...
 
+class Farewell(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: int
+    def __init__(self, reason: _Optional[int] = ...) -> None: ...
+
 class Frame(_message.Message):
-    __slots__ = ("hello", "welcome", "message", "acknowledgement")
+    __slots__ = ("hello", "welcome", "message", "acknowledgement", "farewell")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
+    FAREWELL_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     message: Message
     acknowledgement: Acknowledgement
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
+    farewell: Farewell
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ..., farewell: _Optional[_Union[Farewell, _Mapping]] = ...) -> None: ...

@@ -8,33 +8,48 @@ speaker's messages with their sequence numbers, and the listener's `Position`.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from google.protobuf.message import DecodeError
+from typing import TYPE_CHECKING
 
 from p2pchat_core.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat_core.limits import (
     CHAT_MAX_TEXT,
-    SESSION_ACK_TIMEOUT,
-    SESSION_MAX_FEATURE,
-    SESSION_MAX_FEATURES,
     SESSION_MAX_FRAME,
     SESSION_WINDOW,
     SESSION_WINDOW_BYTES,
 )
-from p2pchat_core.multiformats.varint import LengthPrefixedReader, length_prefixed
+from p2pchat_core.multiformats.varint import LengthPrefixedReader
 from p2pchat_core.pb import session_pb2 as pb
+from p2pchat_core.wire.session_frames import (
+    FAREWELL,
+    ID_SIZE,
+    MAX_SEQUENCE,
+    SESSION_PROTOCOL,
+    SESSION_VERSION,
+    Acknowledged,
+    Farewell,
+    Hello,
+    Message,
+    Position,
+    Welcome,
+    encode_frame,
+    parse_farewell,
+    parse_features,
+    parse_frame,
+    parse_id,
+    resume_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "FAREWELL",
     "ID_SIZE",
     "MAX_SEQUENCE",
     "SESSION_PROTOCOL",
     "SESSION_VERSION",
     "Acknowledged",
+    "Farewell",
     "Hello",
     "Listener",
     "Message",
@@ -43,92 +58,6 @@ __all__ = [
     "Welcome",
     "resume_at",
 ]
-
-SESSION_PROTOCOL: Final = "/p2pchat/session/1.0.0"
-SESSION_VERSION: Final = 1
-ID_SIZE: Final = 16
-"""Bytes of a message's id and of a log's."""
-MAX_SEQUENCE: Final = 2**62
-"""Far beyond use, and a number that fits SQLite and leaves room to add to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """The speaker's first frame.
-
-    Attributes:
-        version: the highest it speaks.
-        features: what it can do beyond the version.
-        log: names the numbering; another log numbers from one again.
-        first: the lowest sequence it may still say; all before are acknowledged.
-    """
-
-    version: int
-    features: frozenset[str]
-    log: bytes
-    first: int
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """The listener's first frame.
-
-    Attributes:
-        version: the one both speak.
-        held: the last sequence it holds of this log, with all before; the speaker goes on with the next.
-        held_id: the id of that message, if there is one.
-        window: how many messages beyond the last acknowledged one it takes.
-    """
-
-    version: int
-    features: frozenset[str]
-    held: int
-    held_id: bytes | None
-    window: int
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message.
-
-    Attributes:
-        message_id: 16 random bytes.
-        sent_at: Unix milliseconds by the speaker's clock.
-        text: ``None`` if it is of a kind this version does not know.
-    """
-
-    sequence: int
-    message_id: bytes
-    sent_at: int
-    text: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """The listener has stored everything up to `held` and takes `window` more."""
-
-    held: int
-    window: int
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """What a listener has of one speaker: everything of `log` up to `held`, whose id was `held_id`."""
-
-    log: bytes
-    held: int
-    held_id: bytes | None
-
-
-def resume_at(position: Position | None, log: bytes, first: int) -> Position:
-    """Return where a listener at `position` stands when a speaker says hello.
-
-    With another log it begins anew. Where the speaker knows of acknowledgements that the listener does not (its disk
-    went back in time), the speaker cannot say those messages again, so the listener goes on behind them.
-    """
-    if position is None or position.log != log or position.held < first - 1:
-        return Position(log, first - 1, None)
-    return position
 
 
 class Speaker:
@@ -139,12 +68,15 @@ class Speaker:
     Attributes:
         welcome: the listener's answer, once it came.
         next: the sequence of the message to say next, once welcomed.
+        farewell: set once the listener has said good-bye.
     """
 
     def __init__(self, log: bytes, first: int, features: Iterable[str] = ()) -> None:
         """Begin with a hello; see `Hello` for the arguments."""
         self.welcome: Welcome | None = None
         self.next = 0
+        self.farewell: Farewell | None = None
+        self._parting = False
         self._first = first
         self._features = frozenset(features)
         self._held = 0
@@ -154,7 +86,7 @@ class Speaker:
         self._sign_of_life = 0.0
         self._reader = LengthPrefixedReader(SESSION_MAX_FRAME)
         hello = pb.Hello(version=SESSION_VERSION, features=sorted(self._features), log=log, first=first)
-        self._output = bytearray(_frame(pb.Frame(hello=hello)))
+        self._output = bytearray(encode_frame(pb.Frame(hello=hello)))
 
     @property
     def outstanding(self) -> int:
@@ -169,7 +101,7 @@ class Speaker:
     @property
     def room(self) -> int:
         """How many messages may be said now."""
-        if self.welcome is None or self._bytes >= SESSION_WINDOW_BYTES:
+        if self.welcome is None or self._parting or self._bytes >= SESSION_WINDOW_BYTES:
             return 0
         return max(0, min(self._limit + 1 - self.next, SESSION_WINDOW - len(self._waiting)))
 
@@ -195,7 +127,7 @@ class Speaker:
             body = pb.Message(sequence=message.sequence, id=message.message_id, sent_at=message.sent_at)
             if message.text is not None:
                 body.text = message.text
-            frame = _frame(pb.Frame(message=body))
+            frame = encode_frame(pb.Frame(message=body))
             self._output += frame
             self._waiting.append((message.sequence, len(frame)))
             self._bytes += len(frame)
@@ -210,7 +142,7 @@ class Speaker:
         self._reader.feed(data)
         found: list[Welcome | Acknowledged] = []
         while (raw := self._reader.next()) is not None:
-            frame = _parse(raw)
+            frame = parse_frame(raw)
             if frame.HasField("welcome"):
                 found.append(self._welcomed(frame.welcome))
             elif frame.HasField("acknowledgement"):
@@ -218,16 +150,33 @@ class Speaker:
                 if found and isinstance(found[-1], Acknowledged):
                     found.pop()
                 found.append(acknowledged)
+            elif frame.HasField("farewell"):
+                if self.welcome is None:
+                    raise RemoteProtocolError("A listener said good-bye before its welcome.")
+                self.farewell = parse_farewell(frame.farewell, self.welcome.features)
             elif frame.HasField("hello") or frame.HasField("message"):
                 raise RemoteProtocolError("A listener spoke on a stream that is not its own.")
             self._sign_of_life = now
         return found
 
-    def overdue(self, now: float) -> float | None:
-        """Return the seconds until the listener's silence means that the path is dead; ``None`` if it owes nothing."""
-        if not self._waiting:
-            return None
-        return max(0.0, self._sign_of_life + SESSION_ACK_TIMEOUT - now)
+    def say_farewell(self, reason: Farewell) -> bool:
+        """Say good-bye, and nothing after it; whether the listener understands that."""
+        if self.welcome is None or FAREWELL not in self.welcome.features:
+            return False
+        if not self._parting:
+            self._parting = True
+            self._output += encode_frame(pb.Frame(farewell=pb.Farewell(reason=reason.value)))
+        return True
+
+    @property
+    def owed_since(self) -> float | None:
+        """Since when the listener has given no sign of life although it should; ``None`` if it owes none."""
+        return self._sign_of_life if self._waiting else None
+
+    @property
+    def put_off(self) -> bool:
+        """Whether the listener has said "not now" (a window of zero), so that its silence means less."""
+        return self.welcome is not None and self._limit == self._held
 
     def excuse(self, now: float) -> None:
         """Count the listener's silence from now: we have not listened ourselves."""
@@ -243,9 +192,11 @@ class Speaker:
         held = welcome.held
         if not self._first - 1 <= held <= MAX_SEQUENCE:
             raise RemoteProtocolError("A listener claims to hold less than it has acknowledged before.")
-        held_id = _id(welcome.held_id, "message") if welcome.HasField("held_id") else None
+        held_id = parse_id(welcome.held_id, "message") if welcome.HasField("held_id") else None
         self._held, self.next, self._limit = held, held + 1, held + welcome.window
-        self.welcome = Welcome(welcome.version, _features(welcome.features), held, held_id, welcome.window)
+        self.welcome = Welcome(
+            welcome.version, parse_features(welcome.features), held, held_id, welcome.window
+        )
         return self.welcome
 
     def _acknowledged(self, ack: pb.Acknowledgement) -> Acknowledged:
@@ -269,11 +220,13 @@ class Listener:
     Attributes:
         hello: the speaker's greeting, once it came.
         received: the last sequence that came on this stream, or was held before.
+        farewell: set once the speaker has said good-bye; nothing may follow.
     """
 
     def __init__(self, features: Iterable[str] = ()) -> None:
         self.hello: Hello | None = None
         self.received = 0
+        self.farewell: Farewell | None = None
         self._features = frozenset(features)
         self._welcomed = False
         self._acknowledged = 0
@@ -297,11 +250,17 @@ class Listener:
         self._reader.feed(data)
         found: list[Message] = []
         while (raw := self._reader.next()) is not None:
-            frame = _parse(raw)
+            frame = parse_frame(raw)
+            if self.farewell is not None:
+                raise RemoteProtocolError("A speaker went on after its good-bye.")
             if frame.HasField("hello"):
                 self._greeted(frame.hello)
             elif frame.HasField("message"):
                 found.append(self._message(frame.message))
+            elif frame.HasField("farewell"):
+                if not self._welcomed:
+                    raise RemoteProtocolError("A speaker said good-bye before it was welcomed.")
+                self.farewell = parse_farewell(frame.farewell, self._shared)
             elif frame.HasField("welcome") or frame.HasField("acknowledgement"):
                 raise RemoteProtocolError("A speaker answered on its own stream.")
         return found
@@ -327,13 +286,13 @@ class Listener:
         self.received = self._acknowledged = position.held
         welcome = pb.Welcome(
             version=min(self.hello.version, SESSION_VERSION),
-            features=sorted(self._features & self.hello.features),
+            features=sorted(self._shared),
             held=position.held,
             window=window,
         )
         if position.held_id is not None:
             welcome.held_id = position.held_id
-        self._output += _frame(pb.Frame(welcome=welcome))
+        self._output += encode_frame(pb.Frame(welcome=welcome))
 
     def acknowledge(self, sequence: int, window: int = SESSION_WINDOW) -> None:
         """Say that everything up to `sequence` is stored for good, and that `window` more may come.
@@ -344,12 +303,25 @@ class Listener:
         if not self._welcomed or not self._acknowledged <= sequence <= self.received:
             raise LocalProtocolError(f"Message {sequence} cannot be acknowledged on this stream.")
         self._acknowledged = sequence
-        self._output += _frame(pb.Frame(acknowledgement=pb.Acknowledgement(held=sequence, window=window)))
+        self._output += encode_frame(
+            pb.Frame(acknowledgement=pb.Acknowledgement(held=sequence, window=window))
+        )
+
+    def say_farewell(self, reason: Farewell) -> bool:
+        """Say good-bye; whether the speaker understands that."""
+        if not self._welcomed or FAREWELL not in self._shared:
+            return False
+        self._output += encode_frame(pb.Frame(farewell=pb.Farewell(reason=reason.value)))
+        return True
 
     @property
     def acknowledged(self) -> int:
         """What was acknowledged last."""
         return self._acknowledged
+
+    @property
+    def _shared(self) -> frozenset[str]:
+        return frozenset() if self.hello is None else self._features & self.hello.features
 
     def _greeted(self, hello: pb.Hello) -> None:
         if self.hello is not None:
@@ -358,7 +330,9 @@ class Listener:
             raise RemoteProtocolError("A speaker did not say which version of the session it speaks.")
         if not 1 <= hello.first <= MAX_SEQUENCE:
             raise RemoteProtocolError("A speaker did not say with which number it begins.")
-        self.hello = Hello(hello.version, _features(hello.features), _id(hello.log, "log"), hello.first)
+        self.hello = Hello(
+            hello.version, parse_features(hello.features), parse_id(hello.log, "log"), hello.first
+        )
 
     def _message(self, message: pb.Message) -> Message:
         if not self._welcomed:
@@ -370,32 +344,6 @@ class Listener:
         text = message.text if message.HasField("text") else None
         if text is not None and len(text.encode()) > CHAT_MAX_TEXT:
             raise RemoteProtocolError(f"A message is longer than {CHAT_MAX_TEXT} bytes.")
-        found = Message(message.sequence, _id(message.id, "message"), message.sent_at, text)
+        found = Message(message.sequence, parse_id(message.id, "message"), message.sent_at, text)
         self.received = message.sequence
         return found
-
-
-def _frame(frame: pb.Frame) -> bytes:
-    return length_prefixed(frame.SerializeToString())
-
-
-def _parse(raw: bytes) -> pb.Frame:
-    frame = pb.Frame()
-    try:
-        frame.ParseFromString(raw)
-    except DecodeError:
-        raise RemoteProtocolError("A frame of the session is not well formed.") from None
-    return frame
-
-
-def _id(raw: bytes, what: str) -> bytes:
-    if len(raw) != ID_SIZE:
-        raise RemoteProtocolError(f"The id of a {what} has {len(raw)} bytes instead of {ID_SIZE}.")
-    return raw
-
-
-def _features(names: Iterable[str]) -> frozenset[str]:
-    found = frozenset(names)
-    if len(found) > SESSION_MAX_FEATURES or any(len(name) > SESSION_MAX_FEATURE for name in found):
-        raise RemoteProtocolError("The peer names more features than can be true.")
-    return found
