@@ -17,28 +17,24 @@ import os
 import platform
 import resource
 import statistics
-import sys
 import tempfile
 from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from common import MEGABYTE, Measure, machine, our_version, print_table, processor_seconds, turns
 
-from tests.interop.circuit_peers import GO, UNLIMITED, circuit_address  # noqa: E402
-from tests.interop.peers import JS, NODE, Relay, our_relay  # noqa: E402
-from tests.support.program import Program  # noqa: E402
+from tests.interop.circuit_peers import GO, UNLIMITED, circuit_address
+from tests.interop.peers import JS, NODE, Relay, our_relay
+from tests.support.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 SIDES = ("ours", "js")
-MEGABYTE = 10**6
 PINGS = 200
 AT_ONCE = 16
 """Clients that connect or reserve at the same time."""
@@ -57,20 +53,6 @@ JS_OPTIONS = {
         "maxIncomingPendingConnections": 1000,
     },
 }
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One line of the table.
-
-    Attributes:
-        aim: what the ratio ours : js should be.
-    """
-
-    title: str
-    unit: str
-    digits: int
-    aim: str = ""
 
 
 MEASURES = {
@@ -121,12 +103,6 @@ def resident(relay: Relay) -> int:
     raise RuntimeError("the kernel does not tell the resident size")
 
 
-def processor_seconds(relay: Relay) -> float:
-    """Return the processor time the relay's process has used."""
-    fields = Path(f"/proc/{relay.process.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def sockets(relay: Relay) -> int:
     """Return how many sockets the relay's process has open."""
     links = Path(f"/proc/{relay.process.process.pid}/fd").iterdir()
@@ -155,9 +131,9 @@ class Circuit:
 
     async def measure(self, megabytes: int, *, keep: bool) -> None:
         """Send bulk data and pings once; `keep` the figures or not."""
-        before = processor_seconds(self.relay)
+        before = processor_seconds(self.relay.process.process.pid)
         sent = await self.source.call("send", peer=self.target, size=megabytes * MEGABYTE)
-        used = processor_seconds(self.relay) - before
+        used = processor_seconds(self.relay.process.process.pid) - before
         times = sorted((await self.source.call("pings", peer=self.target, count=PINGS))["ms"])
         if keep:
             self.side.add("throughput", megabytes / sent["seconds"])
@@ -182,20 +158,15 @@ async def circuits(sides: list[Side], rounds: int, megabytes: int) -> None:
                 await circuit.measure(megabytes, keep=number > 0)  # the first round warms up
 
 
-def turns(things: list[Any], number: int) -> Iterator[Any]:
-    """Return the things in order, and the other way round every second time."""
-    return iter(things if number % 2 else things[::-1])
-
-
 # --- many peers -----------------------------------------------------------------------------------------------------
 
 
 async def timed(side: Side, relay: Relay, crowd: Program, cmd: str, rate: str, cpu: str) -> None:
     """Let the whole crowd do something, and keep how many did it per second and what each cost the relay."""
-    before = processor_seconds(relay)
+    before = processor_seconds(relay.process.process.pid)
     done = await crowd.call(cmd, address=relay.address, at=AT_ONCE)
     side.add(rate, done["count"] / done["seconds"])
-    side.add(cpu, (processor_seconds(relay) - before) * 1e3 / done["count"])
+    side.add(cpu, (processor_seconds(relay.process.process.pid) - before) * 1e3 / done["count"])
 
 
 async def crowds(sides: list[Side], rounds: int) -> None:
@@ -239,38 +210,18 @@ def print_report(sides: list[Side], arguments: argparse.Namespace) -> None:
         f"Medians of {arguments.rounds} rounds in turns, {arguments.megabytes} MB and {PINGS} pings each; "
         f"crowds of {SMALL_CROWD} and {arguments.reservations}.\n"
     )
-    ratios = len(sides) == len(SIDES)
-    print("| " + ("ours : js | aim | " if ratios else "") + " | ".join(side.name for side in sides) + " | |")
-    print("|" + "---|" * (len(sides) + 1 + 2 * ratios))
-    for name, measure in MEASURES.items():
-        values = [statistics.median(side.results[name]) for side in sides]
-        cells = [f"{value:,.{measure.digits}f}" for value in values]
-        if ratios:
-            cells[:0] = [f"**{values[0] / values[1]:.2f}**", measure.aim]
-        print(f"| {' | '.join(cells)} | {measure.title}{f', {measure.unit}' * bool(measure.unit)} |")
-
-
-def machine() -> str:
-    """Return a line on the machine."""
-    name = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            name = line.partition(":")[2].strip()
-            break
-    return f"{name}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
+    print_table(
+        MEASURES, {side.name: side.results for side in sides}, "js" if len(sides) == len(SIDES) else None
+    )
 
 
 def versions() -> str:
     """Return a line on what was measured with what."""
-    try:
-        ours = version("p2pchat")
-    except PackageNotFoundError:
-        ours = "(not installed)"
     loop = "uvloop" if find_spec("uvloop") else "asyncio"
     js = json.loads((JS / "package.json").read_text())["dependencies"]
     go = next(line.split()[-1] for line in (GO / "go.mod").read_text().splitlines() if "/go-libp2p v" in line)
     return (
-        f"p2pchat {ours} on Python {platform.python_version()} with {loop}; js-libp2p {js['libp2p']} with "
+        f"{our_version()} on Python {platform.python_version()} with {loop}; js-libp2p {js['libp2p']} with "
         f"circuit-relay-v2 {js['@libp2p/circuit-relay-v2']} on Node {js['node']}; clients go-libp2p {go}"
     )
 

@@ -30,8 +30,8 @@ from p2pchat_tui.app import P2PChatApp
 from tests.tui.fake_service import BOB, FakeService, FixedClock, NOW, Stored, address_of
 
 class Full(FakeService):
-    async def history(self, peer, limit=100):
-        return self.past.get(peer, [])
+    async def history(self, peer, limit=100, *, before=None, around=None):
+        return [] if before else self.past.get(peer, [])
 
 WORDS = "the quick brown fox jumps over the lazy dog and nobody minds at all "
 count = int(sys.argv[1])

@@ -18,7 +18,7 @@ To give an action another key, name it in the settings file (`p2pchat config pat
 ```toml
 [keys]
 connect = "ctrl+g"
-help = "f9"
+help = "f12"
 ```
 
 A key is a letter or digit with `ctrl`, `alt` or `super` in front (`shift` besides), or `f1` to `f24`, `pageup`,
@@ -27,6 +27,15 @@ of them. Keys that are needed for typing cannot be taken, and no key can do two 
 
 | action | key | in the settings | what it does |
 |---|---|---|---|
+"""
+WITHOUT = """
+## Without a key of their own
+
+These are in the command palette, and on the contact card where they concern a contact. The settings can give them a key
+too: `verify = "alt+v"`.
+
+| action | in the palette | what it does |
+|---|---|---|
 """
 TAIL = """
 ## While you write
@@ -43,8 +52,10 @@ TAIL = """
 
 def page() -> str:
     """Return the page as it should be."""
-    rows = (f"| `{a.name}` | {a.shown} | `{a.key}` | {a.about} |\n" for a in (*ACTIONS, PALETTE))
-    return HEAD + "".join(rows) + TAIL
+    having = [action for action in (*ACTIONS, PALETTE) if action.key]
+    rows = [f"| `{a.name}` | {a.shown} | `{a.key}` | {a.about} |\n" for a in having]
+    others = [f"| `{a.name}` | {a.label} | {a.about} |\n" for a in ACTIONS if not a.key]
+    return HEAD + "".join(rows) + WITHOUT + "".join(others) + TAIL
 
 
 if __name__ == "__main__":

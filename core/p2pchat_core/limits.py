@@ -31,8 +31,9 @@ STREAM_READ_BUFFER: Final = 4 * MIB
 # --- WebSocket --------------------------------------------------------------------------------------------------
 WS_MAX_MESSAGE: Final = 1 * MIB
 """The largest useful message is 65,537 (one Noise frame); peers may join several."""
-WS_MAX_QUEUE: Final = 16
 WS_WRITE_LIMIT: Final = 64 * KIB
+WS_CONTROL_BUFFER: Final = 64 * KIB
+"""Answers to pings queued for a peer that takes nothing any more; more ends the connection."""
 WS_MAX_SEND: Final = 64 * KIB + 1
 """One message we send: a whole Noise frame (65,535) with its length (2)."""
 WS_OPEN_TIMEOUT: Final = 10.0
@@ -45,8 +46,9 @@ HANDLER_GRACE: Final = 0.5
 TCP_OPEN_TIMEOUT: Final = 10.0
 TCP_CLOSE_TIMEOUT: Final = 1.0
 """For what is queued to leave; then the connection is cut."""
-TCP_READ_BUFFER: Final = 64 * KIB
-"""Unread bytes of one connection before its peer has to wait; twice as much may be held for a moment."""
+SOCKET_READ_BUFFER: Final = 64 * KIB
+"""Unread bytes of one connection, TCP or WebSocket, before its peer has to wait; what one read of the socket brought
+comes on top."""
 TCP_WRITE_LIMIT: Final = 64 * KIB
 
 # --- upgrading a connection ---------------------------------------------------------------------------------------
@@ -233,8 +235,36 @@ SCTP_WINDOW: Final = RTC_REASSEMBLY
 SCTP_WINDOW_SLACK: Final = 256 * KIB
 """Accepted beyond the window from a peer whose data crossed our announcement; more ends the association."""
 SCTP_FLIGHT_MIN: Final = 128 * KIB
-SCTP_FLIGHT_RATE: Final = 8 * MIB
-"""Bytes under way on a path: at least the former, otherwise the round trip time at this rate per second."""
+SCTP_FLIGHT_RATE: Final = 64 * MIB
+"""Bytes under way on a path: at least the former, otherwise the shortest round trip time at this rate per second. More
+would only overflow the UDP buffer of the other machine."""
+SCTP_INITIAL_WINDOW: Final = 10 * 1104
+"""Congestion window to begin with: ten packets, as libdatachannel and TCP (RFC 6928) have it."""
+SCTP_BURST: Final = 16
+SCTP_BURST_MAX: Final = 128
+"""Packets sent at once: at least the former, and no more than what was acknowledged accounts for, because queues on the
+way overflow; at most the latter, after which others have their turn."""
+SCTP_REORDERING: Final = 3
+SCTP_REORDERING_MAX: Final = 96
+"""A chunk is lost when one sent this many later has arrived (RFC 9002 section 6.1.1); more, up to the latter, on a path
+that changes the order of packets."""
+SCTP_RTO_INITIAL: Final = 1.0
+SCTP_RTO_MIN: Final = 0.4
+SCTP_RTO_MAX: Final = 2.0
+"""Retransmission timer, in seconds. It must outlast the delay of the peer's acknowledgement (200 ms in browsers), and
+after a hole in the network we want to go on soon: whether the peer is still there is asked by ICE."""
+SCTP_RTT_MEMORY: Final = 10.0
+"""For how long, in seconds, the shortest round trip is believed."""
+SCTP_SACK_DELAY: Final = 0.02
+SCTP_SACK_PACKETS: Final = 2
+"""An acknowledgement is sent for this many packets, or after this time (RFC 9260 section 6.2)."""
+SCTP_SACK_BATCH: Final = 8
+"""Within what was read from the socket at once, one in this many packets is acknowledged: a peer may send only a few
+packets for each acknowledgement (four for aiortc, ten for libdatachannel)."""
+UDP_BATCH: Final = 64
+"""Datagrams read from one socket before the event loop goes on."""
+UDP_BACKLOG: Final = 512
+"""Datagrams that wait when the socket takes no more; then they are dropped as the network would."""
 SCTP_FRAGMENT: Final = 1104
 """User data of one packet we send: with SCTP (28), DTLS (37), UDP and IPv4 (28) it passes paths of 1200 bytes, where
 the library's own 1160 silently vanish."""
@@ -256,6 +286,10 @@ RTC_INIT_TIMEOUT: Final = 1.0
 """For the `init` channel to open and close again; the connection works without it too."""
 RTC_STALL_TIMEOUT: Final = 8.0
 """A stream nobody reads may hold the window, which all streams share, for this long; then it is reset."""
+STEP_DETAIL: Final = 8 * KIB
+"""Characters of what was said in one step of a connection that are kept for showing."""
+STEP_DETAIL_CANDIDATES: Final = 32
+"""Candidates of each side that are kept for showing."""
 SIGNALING_ORPHAN_TIMEOUT: Final = 5.0
 """How long ICE may go on after the peer reset the signalling stream."""
 
@@ -459,14 +493,18 @@ SCREEN_MESSAGES_IDLE: Final = 1000
 SCREEN_MESSAGES_IDLE_CHARS: Final = 1 * MIB
 SCREEN_ROUND_TRIPS: Final = 120
 """Round-trip times kept for the graph of each conversation."""
-SCREEN_PAST: Final = 50
-"""Earlier conversations listed at the start."""
+SCREEN_PAST: Final = 200
+"""Contacts whose conversations are listed at the start; the others are found among the people."""
 SCREEN_STRANGERS: Final = 50
 """Peers waiting to be accepted; more are turned away."""
 SCREEN_HELD_MESSAGES: Final = 100
 """Messages held for one stranger until the user decides."""
 SCREEN_CONVERSATIONS: Final = 300
 SCREEN_ADDRESSES: Final = 16
+SCREEN_HITS: Final = 50
+"""Found messages listed while one types; more letters find fewer."""
+SCREEN_LINKS: Final = 50
+"""Links of a conversation that are listed, the newest."""
 SCREEN_PASTE: Final = 64 * KIB
 SCREEN_STOP_TIMEOUT: Final = 5.0
 """Leaving the program does not wait longer than this for connections to close."""

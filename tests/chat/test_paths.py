@@ -8,7 +8,7 @@ import pytest
 
 from p2pchat_core.chat.paths import Paths, PathState, Rank, rank
 from p2pchat_core.net.connection import CircuitLimit, Direction, Kind, Route
-from p2pchat_core.net.round_trip import RoundTrip
+from p2pchat_core.wire.round_trips import RoundTrip
 from tests.support.hosts import ADDRESS
 
 if TYPE_CHECKING:

@@ -1,36 +1,40 @@
-"""The fault table: what is done to a chat, what is expected, and what was measured.
+"""A fault: what is done to a chat, what is expected, and what was measured; `fault_table` has them all.
 
-Every row builds a laboratory, connects two peers, lets them write to each other five times a second, strikes in the
-middle of it, and counts. `faults` names the rows.
+Each builds a laboratory, connects two peers, lets them write to each other five times a second, strikes in the middle
+of it, and counts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tests.netlab import strikes
-from tests.netlab.cable import Profile
+from tests.interop.peers import NODE
+from tests.netlab.clocks import faketime
 from tests.netlab.lab import laboratory_aside
+from tests.netlab.ledger import read_ledger
 from tests.netlab.matrix import UNLIMITED
 from tests.netlab.nat import NatKind
 from tests.netlab.peers import world
 from tests.netlab.strikes import Scene
-from tests.netlab.traffic import Verdict, chatting
+from tests.netlab.traffic import Traffic, Verdict, chatting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from tests.netlab.cable import Profile
     from tests.netlab.peers import World
     from tests.netlab.strikes import Strike
 
-__all__ = ["FAULTS", "Fault", "Outcome", "judge", "run_fault"]
+__all__ = ["Fault", "Outcome", "faults_of", "judge", "run_fault"]
 
-PORT: Final = NatKind.PORT
 _RESERVED_AGAIN: Final = 10.0
-SYMMETRIC: Final = NatKind.SYMMETRIC
+_NEVER: Final = ("damaged", "not on disk", "wrong on disk", "connections lost")
 
 
 @dataclass
@@ -39,12 +43,12 @@ class Outcome:
 
     Attributes:
         opened: seconds until the path that was waited for was there.
-        notes: further figures, seconds unless the name says otherwise.
+        notes: further figures: seconds are floats, counts whole numbers.
     """
 
     verdict: Verdict
     opened: float
-    notes: dict[str, float | str] = field(default_factory=dict)
+    notes: dict[str, float | int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,10 @@ class Fault:
         gap: the longest silence allowed.
         healed: the longest time allowed from `Scene.heal` to the next message on both sides.
         disk: the size of a disk of their own for our programs.
+        clocks: our programs have clocks of their own.
         patience: for what is still under way at the end.
+        losses: messages may be lost.
         refusals: messages may be refused.
-        session: it takes the session protocol.
         slow: not part of the continuous tests.
     """
 
@@ -69,7 +74,7 @@ class Fault:
     expected: str
     strike: Strike
     path: str = "direct"
-    kinds: tuple[NatKind, NatKind] = (PORT, PORT)
+    kinds: tuple[NatKind, NatKind] = (NatKind.PORT, NatKind.PORT)
     who: str = "ours/ours"
     profile: Profile | None = None
     rate: float = 5
@@ -78,17 +83,31 @@ class Fault:
     healed: float | None = None
     patience: float = 10
     disk: str = ""
+    clocks: bool = False
+    losses: bool = False
     refusals: bool = False
-    session: bool = False
     slow: bool = False
+
+    @property
+    def raw(self) -> bool:
+        """Whether one side knows no sessions, so that what is under way when a path dies may be lost."""
+        return "js" in self.who
+
+    def why_not(self) -> str | None:
+        """Return why it cannot be run here, or ``None`` if it can."""
+        if self.raw and not NODE.exists():
+            return "needs the js-libp2p packages (make interop)"
+        if self.clocks and faketime() is None:
+            return "needs libfaketime (Debian: libfaketime)"
+        return None
 
 
 async def run_fault(fault: Fault, tmp_path: Path) -> Outcome:
     """Run one row."""
-    limits = UNLIMITED if "js" in fault.who else ()
+    limits = UNLIMITED if fault.raw else ()
     async with (
         laboratory_aside(*fault.kinds, cables=True) as lab,
-        world(lab, tmp_path, who=fault.who, limits=limits, disk=fault.disk) as there,
+        world(lab, tmp_path, who=fault.who, limits=limits, disk=fault.disk, clocks=fault.clocks) as there,
     ):
         if fault.profile is not None:
             lab.sites[0].set_cable(fault.profile)
@@ -102,10 +121,36 @@ async def run_fault(fault: Fault, tmp_path: Path) -> Outcome:
                 await asyncio.sleep(1)
                 await fault.strike(scene)
                 await traffic.arrive(fault.patience)
-                return Outcome(traffic.verdict(), opened, scene.figures())
+                outcome = Outcome(traffic.verdict(), opened, scene.figures())
+                if not fault.raw and not fault.disk:
+                    outcome.notes |= await _audit(there, traffic)
+                return outcome
         finally:
             dialling.cancel()
             await asyncio.gather(dialling, return_exceptions=True)
+
+
+async def _audit(there: World, traffic: Traffic) -> dict[str, float | int | str]:
+    """Kill both and compare what their disks say with what was sent: once, in order, nothing missing."""
+    notes: dict[str, float | int | str] = {}
+    for side, (said, heard) in enumerate(((traffic.there, traffic.back), (traffic.back, traffic.there))):
+        await there.peers[side].kill()
+        ledger = await asyncio.to_thread(read_ledger, there.data_dir(side))
+        if not ledger.whole:
+            notes["damaged"] = 1
+        for what, line, stored in (("said", said, ledger.said), ("heard", heard, ledger.heard)):
+            if wrong := faults_of(stored, line.sent):
+                notes["wrong on disk"] = f"{what} by {'ab'[side]}: {wrong}"
+    return notes
+
+
+def faults_of(stored: list[int], owed: Iterable[int]) -> str:
+    """Return what is wrong with the numbers `stored`, in that order, if those `owed` must be among them."""
+    missing = sorted(set(owed) - set(stored))
+    doubled = sorted(number for number, count in Counter(stored).items() if count > 1)
+    late = [later for earlier, later in itertools.pairwise(stored) if later < earlier]
+    found = (("missing", missing), ("doubled", doubled), ("out of order", late))
+    return ", ".join(f"{what} {numbers[:5]}" for what, numbers in found if numbers)
 
 
 async def _path(there: World, path: str, who: str) -> None:
@@ -124,7 +169,7 @@ def judge(fault: Fault, outcome: Outcome) -> list[str]:
     if not verdict.sent:
         wrong.append("nothing was sent")
     for count, what in (
-        (verdict.lost, "lost"),
+        (0 if fault.losses else verdict.lost, "lost"),
         (verdict.doubled, "doubled"),
         (verdict.reordered, "out of order"),
         (0 if fault.refusals else verdict.refused, "refused"),
@@ -137,207 +182,5 @@ def judge(fault: Fault, outcome: Outcome) -> list[str]:
         found = notes.get(name)
         if allowed is not None and isinstance(found, float) and found > allowed:
             wrong.append(f"{name} after {found:.1f} s, allowed are {allowed:g} s")
+    wrong += [f"{notes[name]} {name}" for name in _NEVER if notes.get(name)]
     return wrong
-
-
-FAULTS: Final = (
-    Fault("nothing", "everything arrives", strikes.wait(3), gap=2),
-    Fault(
-        "relay killed while the chat is direct", "the chat does not notice", strikes.relay_killed(5), gap=2
-    ),
-    Fault(
-        "relay restarted with its key after 3 s",
-        "the chat does not notice; both have reserved again within 10 s",
-        strikes.relay_restarted(3),
-        gap=2,
-    ),
-    Fault(
-        "relay restarted with its key after 60 s",
-        "the chat does not notice; both have reserved again within 10 s",
-        strikes.relay_restarted(60),
-        gap=2,
-        slow=True,
-    ),
-    Fault(
-        "relay comes back with another key",
-        "it is refused in words; the chat does not notice",
-        strikes.relay_replaced(1),
-        gap=2,
-    ),
-    Fault("interface down for 5 s", "goes on within 6 s", strikes.unplugged(5), healed=6),
-    Fault("black hole of everything for 5 s", "goes on within 6 s", strikes.swallowed(5), healed=6),
-    Fault(
-        "black hole of the relay for 12 s",
-        "the chat does not notice",
-        strikes.swallowed(12, "relay", 1),
-        gap=2,
-    ),
-    Fault("NAT forgets UDP, keeps the port", "the chat does not notice", strikes.nat_forgets(4), gap=2),
-    Fault("loss 5 % each way", "slower; nothing is lost", strikes.wait(8), profile=Profile(loss=0.05), gap=4),
-    Fault(
-        "delay 300 ms (round trip)",
-        "direct within 5 s",
-        strikes.wait(5),
-        profile=Profile(delay_ms=150),
-        gap=2,
-    ),
-    Fault(
-        "a quarter of the packets 50 ms late",
-        "nothing is out of order",
-        strikes.wait(5),
-        profile=Profile(reorder=0.25),
-        gap=2,
-    ),
-    Fault("MTU 1280, refused properly, 8 kB", "everything arrives", strikes.mtu(1280, 6), size=8000, gap=3),
-    Fault("MTU 1200, refused properly, 8 kB", "everything arrives", strikes.mtu(1200, 6), size=8000, gap=3),
-    Fault(
-        "MTU 1280, silently, 8 kB",
-        "everything arrives",
-        strikes.cable(Profile(mtu=1280), 5),
-        size=8000,
-        gap=3,
-    ),
-    Fault(
-        "MTU 1200, silently, 8 kB",
-        "everything arrives",
-        strikes.cable(Profile(mtu=1200), 5),
-        size=8000,
-        gap=3,
-    ),
-    Fault(
-        "MTU 1200, silently, from the start, 8 kB",
-        "direct; everything arrives",
-        strikes.wait(4),
-        profile=Profile(mtu=1200),
-        size=8000,
-        gap=3,
-    ),
-    Fault(
-        "loss 20 % each way",
-        "slower; nothing is lost",
-        strikes.wait(15),
-        path="relayed",
-        profile=Profile(loss=0.2),
-        patience=60,
-        slow=True,
-    ),
-    Fault(
-        "relay killed, chat on the circuit",
-        "goes on when the relay is back",
-        strikes.relay_restarted(3),
-        path="relayed",
-        kinds=(SYMMETRIC, SYMMETRIC),
-        session=True,
-    ),
-    Fault(
-        "black hole of the direct path for 20 s",
-        "the circuit takes over within 10 s",
-        strikes.swallowed(20, "direct"),
-        gap=10,
-        session=True,
-        slow=True,
-    ),
-    Fault(
-        "UDP blocked for 20 s",
-        "the circuit takes over within 10 s",
-        strikes.swallowed(20, "udp"),
-        gap=10,
-        session=True,
-        slow=True,
-    ),
-    Fault(
-        "black hole of everything for 60 s",
-        "goes on within 6 s",
-        strikes.swallowed(60),
-        healed=6,
-        session=True,
-        slow=True,
-    ),
-    Fault(
-        "interface down for 60 s",
-        "goes on within 6 s",
-        strikes.unplugged(60),
-        healed=6,
-        session=True,
-        slow=True,
-    ),
-    Fault(
-        "NAT rebinding, port changed", "goes on within 12 s", strikes.nat_rebinds(15), gap=12, session=True
-    ),
-    Fault(
-        "one of two relays killed, chat on the circuit",
-        "the circuit through the other takes over within 10 s",
-        strikes.one_of_two_relays_killed(12),
-        path="relayed",
-        kinds=(SYMMETRIC, SYMMETRIC),
-        healed=10,
-        session=True,
-    ),
-    Fault(
-        "listener killed and started again after 2 s",
-        "goes on within 10 s",
-        strikes.peer_restarted(2, 10),
-        healed=10,
-        session=True,
-    ),
-    Fault(
-        "dialler killed and started again after 2 s",
-        "goes on within 10 s",
-        strikes.peer_restarted(2, 10, side=0),
-        healed=10,
-        session=True,
-    ),
-    Fault(
-        "listener stopped (SIGSTOP) for 40 s",
-        "goes on within 6 s",
-        strikes.stopped(40, 8),
-        healed=6,
-        session=True,
-        slow=True,
-    ),
-    Fault(
-        "disk full while queuing",
-        "what cannot be stored is refused, what was taken arrives",
-        strikes.disk_full(3, 8),
-        disk="16m",
-        refusals=True,
-        healed=5,
-        session=True,
-        slow=True,
-    ),
-    Fault(
-        "kill -9 in a burst, 5 times",
-        "what was taken arrives once and in order",
-        strikes.peer_restarted(0, 3, times=5, side=0),
-        rate=20,
-        patience=60,
-        session=True,
-        slow=True,
-    ),
-    Fault(
-        "kill -9 in a burst, 200 times",
-        "what was taken arrives once and in order",
-        strikes.peer_restarted(0, 1, times=200, side=0),
-        rate=20,
-        patience=120,
-        session=True,
-        slow=True,
-    ),
-    Fault(
-        "path killer, 1 minute, 50 messages a second",
-        "nothing lost, doubled or out of order",
-        strikes.path_killer(60),
-        rate=50,
-        patience=60,
-        session=True,
-    ),
-    Fault(
-        "path killer, 10 minutes, 50 messages a second",
-        "nothing lost, doubled or out of order",
-        strikes.path_killer(600),
-        rate=50,
-        patience=60,
-        session=True,
-        slow=True,
-    ),
-)

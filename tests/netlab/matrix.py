@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tests.netlab.lab import laboratory_aside
+from tests.netlab.nat import theory
 from tests.netlab.peers import world
 from tests.support.program import CommandFailedError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tests.netlab.nat import NatKind
     from tests.netlab.peers import World
 
-__all__ = ["UNLIMITED", "Meeting", "meet", "one_meeting", "part"]
+__all__ = ["UNLIMITED", "Meeting", "expected_path", "meet", "one_meeting", "part"]
 
 UNLIMITED: Final = ("--circuit-seconds", "0", "--circuit-bytes", "0")
 """For the relay: js takes chat on circuits without limits only."""
@@ -31,7 +32,7 @@ class Meeting:
     """How it went; seconds since the dial.
 
     Attributes:
-        first_message: until the listener had the dialler's first message.
+        first_message: until the listener had the dialler's first message; infinite if it could not say any.
         first_path: the path there was when that message was sent.
         direct: until the direct connection, or ``None`` without one.
         detail: the addresses of the direct connection, or why there is none; empty if js dialled.
@@ -44,8 +45,8 @@ class Meeting:
 
     @property
     def path(self) -> str:
-        """The path they ended on."""
-        return "relayed" if self.direct is None else "direct"
+        """The path they ended on: ``direct``, ``relayed`` or ``none``."""
+        return self.first_path if self.direct is None else "direct"
 
 
 class _Watch:
@@ -92,22 +93,21 @@ async def meet(there: World, *, who: str = "ours/ours", patience: float = _PATIE
     watch = _Watch(there, who)
     watching = asyncio.create_task(watch.run())
     dialling = asyncio.create_task(there.connect())
-    text = f"<first {watch.started}>"
     try:
         opened = asyncio.ensure_future(watch.first.wait())
-        await asyncio.wait({opened, dialling}, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-        if dialling.done():
-            dialling.result()
         async with asyncio.timeout(_PATIENCE):
+            await asyncio.wait({opened, dialling}, return_when=asyncio.FIRST_COMPLETED)
+            if dialling.done() and (error := dialling.exception()) is not None:
+                if not who.startswith("js"):
+                    raise error
+                # The page does without a connection where none can be direct; it chats on no other.
+                return Meeting(float("inf"), "none", None, str(error).splitlines()[0])
             await opened
-        path = "direct" if "direct" in watch.opened else "relayed"
-        await there.a.call("send", peer=there.b.peer, text=text)
-        await there.b.event("message", lambda e: text in e["text"], timeout=_PATIENCE)
-        first = time.monotonic() - watch.started
+        first_path, first = await _say(there, watch)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await watch.settled.wait()
-        return Meeting(first, path, watch.opened.get("direct"), watch.detail)
+        return Meeting(first, first_path, watch.opened.get("direct"), watch.detail)
     finally:
         for task in (watching, dialling):
             task.cancel()
@@ -115,19 +115,35 @@ async def meet(there: World, *, who: str = "ours/ours", patience: float = _PATIE
                 await task
 
 
+async def _say(there: World, watch: _Watch) -> tuple[str, float]:
+    """Let `a` say something to `b`; return the path there was then, and when it arrived."""
+    path = "direct" if "direct" in watch.opened else "relayed"
+    text = f"<first {watch.started}>"
+    await there.a.call("send", peer=there.b.peer, text=text)
+    await there.b.event("message", lambda e: text in e["text"], timeout=_PATIENCE)
+    return path, time.monotonic() - watch.started
+
+
 async def part(there: World) -> None:
     """Let both hang up, so that neither dials the other again by itself, and wait until both have noticed."""
+    ours = [program for program, who in zip(there.peers, there.who, strict=True) if who == "ours"]
     while True:
-        hang_up = [
-            program.call("disconnect", peer=other.peer) for program, other in (there.peers, there.peers[::-1])
-        ]
-        await asyncio.gather(*hang_up, return_exceptions=True)  # one may have been faster
+        for program, other, who in zip(there.peers, there.peers[::-1], there.who, strict=True):
+            with contextlib.suppress(CommandFailedError):  # one may have been faster
+                await program.call("disconnect" if who == "ours" else "hangup", peer=other.peer)
         await asyncio.sleep(0.05)
-        left = [status["connections"] for status in [await peer.call("status") for peer in there.peers]]
+        left = [status["connections"] for status in [await peer.call("status") for peer in ours]]
         if not any(left):
             break
     for program in there.peers:
         program.events.clear()
+
+
+def expected_path(who: str, one: NatKind, other: NatKind) -> str:
+    """Return what theory says of two kinds of NAT, and the js example of those it does not let through."""
+    if theory(one, other):
+        return "direct"
+    return "none" if who.startswith("js") else "relayed"
 
 
 async def one_meeting(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.interop.peers import JS, NODE
+from tests.netlab.clocks import with_clock
 from tests.netlab.lab import PUBLIC
 from tests.support.program import Program
 
@@ -52,13 +53,26 @@ class Relay:
             await self.process.kill()
 
 
-async def start_ours(namespace: Namespace, data_dir: Path, *arguments: str, disk: str = "") -> Program:
+async def start_ours(
+    namespace: Namespace, data_dir: Path, *arguments: str, disk: str = "", clock: Path | None = None
+) -> Program:
     """Run ``p2pchat headless`` inside until it is ready; `peer` is who it is.
 
     Args:
         disk: put its data on a disk of its own of this size, which ends with it; see `disk_of`.
+        clock: let it go by the clock in this file; see `set_clock`.
     """
-    argv = [sys.executable, "-m", "p2pchat_tui", "headless", "--data-dir", data_dir, "--no-embedded-relay"]
+    argv: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "p2pchat_tui",
+        "headless",
+        "--data-dir",
+        data_dir,
+        "--no-embedded-relay",
+    ]
+    if clock is not None:
+        argv = with_clock(argv, clock)
     if disk:
         data_dir.mkdir(parents=True, exist_ok=True)
         # `ip netns exec` gives every program its own view of the mounts, so this one is seen by nobody else.
@@ -97,6 +111,7 @@ class World:
     Attributes:
         who: dialler and listener, each ``ours`` or ``js``.
         disk: give our programs disks of this size.
+        clocks: give our programs clocks of their own.
         reserves: whether the dialler can be reached through the relay too.
         peers: the dialler and the listener.
         address: where the listener can be dialled.
@@ -108,6 +123,7 @@ class World:
     tmp_path: Path
     who: tuple[str, str] = ("ours", "ours")
     disk: str = ""
+    clocks: bool = False
     reserves: bool = True
     peers: list[Program] = field(default_factory=list)
     address: str = ""
@@ -127,6 +143,10 @@ class World:
         """Return where the first (0) or the second (1) peer keeps its data."""
         return self.tmp_path / f"peer{side}"
 
+    def clock(self, side: int) -> Path:
+        """Return the file with the clock of the first (0) or the second (1) peer; see `set_clock`."""
+        return self.tmp_path / f"clock{side}"
+
     async def start_peer(self, side: int) -> Program:
         """Start a peer; ours keep their identity and history from one time to the next."""
         namespace = self.lab.sites[side].host
@@ -134,7 +154,8 @@ class World:
             return await _start_js(namespace, f"stun:{PUBLIC}:{RELAY_PORT}")
         directory = self.data_dir(side)
         relay = ("--relay", self.relay.address) if side == 1 or self.reserves else ()
-        return await start_ours(namespace, directory, *relay, disk=self.disk)
+        clock = self.clock(side) if self.clocks else None
+        return await start_ours(namespace, directory, *relay, disk=self.disk, clock=clock)
 
     async def restart_peer(self, side: int) -> Program:
         """Start a peer again that was killed."""
@@ -171,6 +192,7 @@ async def world(
     who: str = "ours/ours",
     limits: tuple[str, ...] = (),
     disk: str = "",
+    clocks: bool = False,
     reserves: bool = True,
 ) -> AsyncIterator[World]:
     """Run a relay, a peer on each of the first two sites, and let them reserve.
@@ -179,11 +201,12 @@ async def world(
         who: dialler and listener, as ``ours/js``.
         limits: further arguments of the relay.
         disk: give our programs disks of this size.
+        clocks: give our programs clocks of their own.
         reserves: whether the dialler reserves too.
     """
     dialler, _, listener = who.partition("/")
     relay = Relay(lab.net, tmp_path / "relay", arguments=limits)
-    there = World(lab, relay, tmp_path, (dialler, listener), disk, reserves)
+    there = World(lab, relay, tmp_path, (dialler, listener), disk, clocks, reserves)
     try:
         await relay.start()
         for side in (0, 1):

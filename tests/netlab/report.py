@@ -1,7 +1,8 @@
 """``python -m tests.netlab.report [matrix] [js] [cones] [faults] [NAME...]``: run and print the tables.
 
-``matrix`` is every ordered pair of NAT kinds, ``js`` a few pairs with a js-libp2p peer, ``cones`` twenty meetings of
-each pair of cones, ``faults`` the fault table; a NAME chooses rows of the latter by a part of their name.
+``matrix`` is every ordered pair of NAT kinds, ``js`` the same with a js-libp2p peer as listener and as dialler,
+``cones`` twenty meetings of each pair of cones, ``faults`` the fault table; a NAME chooses rows of the latter by a
+part of their name.
 """
 
 from __future__ import annotations
@@ -10,36 +11,31 @@ import argparse
 import asyncio
 import contextlib
 import io
+import os
 import statistics
 import sys
 import tempfile
+import time
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.netlab.faults import FAULTS, judge, run_fault
+from tests.netlab.fault_table import FAULTS
+from tests.netlab.faults import judge, run_fault
 from tests.netlab.lab import laboratory_aside
-from tests.netlab.matrix import meet, one_meeting, part
+from tests.netlab.matrix import UNLIMITED, expected_path, meet, one_meeting, part
 from tests.netlab.namespaces import why_not
-from tests.netlab.nat import NatKind, theory
+from tests.netlab.nat import NatKind
 from tests.netlab.peers import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.netlab.matrix import Meeting
+
 __all__: list[str] = []
 
 _TABLES: Final = ("matrix", "js", "cones", "faults")
-_JS: Final = (
-    ("ours/js", NatKind.PORT, NatKind.PORT),
-    ("js/ours", NatKind.PORT, NatKind.PORT),
-    ("ours/js", NatKind.FULL, NatKind.SYMMETRIC),
-    ("ours/js", NatKind.SYMMETRIC, NatKind.FULL),
-    ("js/ours", NatKind.ADDRESS, NatKind.SYMMETRIC),
-    ("js/ours", NatKind.SYMMETRIC, NatKind.ADDRESS),
-    ("ours/js", NatKind.SYMMETRIC, NatKind.SYMMETRIC),
-    ("ours/js", NatKind.BLOCKED, NatKind.FULL),
-)
 
 
 @contextlib.contextmanager
@@ -55,6 +51,10 @@ def _hushed() -> Iterator[None]:
         yield
 
 
+def _figure(value: float | int | str) -> str:
+    return f"{value:.1f} s" if isinstance(value, float) else str(value)
+
+
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} s"
 
@@ -65,8 +65,9 @@ async def matrix() -> int:
 
 
 async def js() -> int:
-    """Print pairs with js."""
-    return await _meetings(list(_JS))
+    """Print every ordered pair of ours with js, and of js with ours."""
+    pairs = list(product(NatKind, repeat=2))
+    return await _meetings([(who, *pair) for who in ("ours/js", "js/ours") for pair in pairs])
 
 
 async def _meetings(pairs: list[tuple[str, NatKind, NatKind]]) -> int:
@@ -76,11 +77,11 @@ async def _meetings(pairs: list[tuple[str, NatKind, NatKind]]) -> int:
     )
     print("|---|---|---|---|---|---|---|---|")
     for who, one, other in pairs:
-        expected = "direct" if theory(one, other) else "relayed"
+        expected = expected_path(who, one, other)
         with _directory() as directory, _hushed():
             found = await one_meeting(one, other, directory, who=who)
         wrong += found.path != expected
-        first = f"{found.first_message:.2f} s ({found.first_path})"
+        first = "-" if found.path == "none" else f"{found.first_message:.2f} s ({found.first_path})"
         cells = (who, one, other, expected, found.path, first, _seconds(found.direct), found.detail)
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
     return wrong
@@ -89,23 +90,43 @@ async def _meetings(pairs: list[tuple[str, NatKind, NatKind]]) -> int:
 async def cones(times: int = 20) -> int:
     """Print how often each pair of cones met directly."""
     wrong = 0
-    print("| dialler behind | listener behind | direct | first message, median and worst | direct after |")
-    print("|---|---|---|---|---|")
-    for one, other in product([kind for kind in NatKind if kind.cone], repeat=2):
-        found = []
-        with _directory() as directory, _hushed():
-            async with laboratory_aside(one, other) as lab, world(lab, directory) as there:
-                for _ in range(times):
-                    found.append(await meet(there))
-                    await part(there)
+    print(
+        "| who | dialler behind | listener behind | direct | first message, median and worst | direct after |"
+    )
+    print("|---|---|---|---|---|---|")
+    kinds = [kind for kind in NatKind if kind.cone]
+    for who, one, other in product(("ours/ours", "ours/js", "js/ours"), kinds, kinds):
+        found = await _meet_often(who, one, other, times)
         firsts = [meeting.first_message for meeting in found]
         directs = [meeting.direct for meeting in found if meeting.direct is not None]
         wrong += len(directs) != times
-        print(
-            f"| {one} | {other} | {len(directs)} of {times} | {_spread(firsts)} | {_spread(directs)} |",
-            flush=True,
-        )
+        cells = (who, one, other, f"{len(directs)} of {times}", _spread(firsts), _spread(directs))
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+        for meeting in found:
+            if meeting.direct is None:
+                print(f"{who}, {one}, {other}: {meeting}", file=sys.stderr)
     return wrong
+
+
+async def _meet_often(who: str, one: NatKind, other: NatKind, times: int) -> list[Meeting]:
+    found = []
+    limits = UNLIMITED if "js" in who else ()
+    if who.startswith(
+        "js"
+    ):  # it keeps the stream of its last chat, closed or not, so each meeting needs a new one
+        for _ in range(times):
+            with _directory() as directory, _hushed():
+                found.append(await one_meeting(one, other, directory, who=who))
+        return found
+    with _directory() as directory, _hushed():
+        async with (
+            laboratory_aside(one, other) as lab,
+            world(lab, directory, who=who, limits=limits) as there,
+        ):
+            for _ in range(times):
+                found.append(await meet(there, who=who))
+                await part(there)
+    return found
 
 
 def _spread(values: list[float]) -> str:
@@ -122,6 +143,9 @@ async def faults(names: list[str]) -> int:
     for fault in FAULTS:
         if names and not any(name in fault.name for name in names):
             continue
+        if (reason := fault.why_not()) is not None:
+            print(f"{fault.name}: not run, it {reason}", file=sys.stderr)
+            continue
         cells = [fault.name, fault.expected]
         try:
             with _directory() as directory, _hushed():
@@ -135,10 +159,7 @@ async def faults(names: list[str]) -> int:
         verdict = outcome.verdict
         objections = judge(fault, outcome)
         wrong += bool(objections)
-        more = ", ".join(
-            f"{name} {value:.1f} s" if isinstance(value, float) else f"{name}: {value}"
-            for name, value in outcome.notes.items()
-        )
+        more = ", ".join(f"{name} {_figure(value)}" for name, value in outcome.notes.items())
         cells += [
             f"{outcome.opened:.2f} s",
             f"{verdict.sent}",
@@ -156,6 +177,8 @@ async def _main(chosen: list[str]) -> int:
     names = [name for name in chosen if name not in _TABLES]
     tables = [name for name in chosen if name in _TABLES] or (["faults"] if names else list(_TABLES))
     wrong = 0
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} processors, load average {load} at the beginning")
     for table in tables:
         print(f"\n{table}\n")
         if table == "faults":

@@ -8,12 +8,13 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from tests.netlab.clocks import set_clock
 from tests.netlab.lab import SECOND_PUBLIC
+from tests.netlab.ledger import read_ledger
 from tests.netlab.peers import Relay, disk_of
 
 if TYPE_CHECKING:
@@ -35,20 +36,38 @@ class Scene:
     """What a strike works with.
 
     Attributes:
-        notes: figures to report; seconds unless the name says otherwise.
+        notes: figures to report: seconds are floats, counts whole numbers.
         healed_at: from when on it should work again, monotonic.
     """
 
     world: World
     traffic: Traffic
-    notes: dict[str, float | str] = field(default_factory=dict)
+    notes: dict[str, float | int | str] = field(default_factory=dict)
     healed_at: float | None = None
 
     def heal(self) -> None:
         """From now on it should work again."""
         self.healed_at = time.monotonic()
 
-    def figures(self) -> dict[str, float | str]:
+    def count(self, name: str, more: int) -> None:
+        """Add to a note that must be zero in the end."""
+        before = self.notes.get(name, 0)
+        assert isinstance(before, int)
+        self.notes[name] = before + more
+
+    async def direct_again(self, patience: float) -> None:
+        """Note how long after `heal` both sides were connected directly."""
+        assert self.healed_at is not None
+        a, b = self.world.peers
+        while time.monotonic() - self.healed_at < patience:
+            status = await a.call("status")
+            if any(c["peer"] == b.peer and c["path"] == "direct" for c in status["connections"]):
+                self.notes["direct again"] = time.monotonic() - self.healed_at
+                return
+            await asyncio.sleep(0.1)
+        self.notes["direct again"] = f"not within {patience:g} s"
+
+    def figures(self) -> dict[str, float | int | str]:
         """Return the notes, with ``healed``: how long after `heal` both sides had a message."""
         if self.healed_at is None:
             return self.notes
@@ -151,20 +170,27 @@ def unplugged(seconds: float) -> Strike:
     return strike
 
 
-def swallowed(seconds: float, what: str = "all", after: float = 5) -> Strike:
-    """Let packets of the dialler vanish for a while: `all`, `udp`, those of the `direct` path or of the `relay`."""
+def swallowed(seconds: float, what: str = "all", after: float = 5, direct: float = 0) -> Strike:
+    """Let packets of the dialler vanish for a while: `all`, `udp`, those of the `direct` path or of the `relay`.
+
+    Args:
+        direct: how long to wait for a direct path afterwards.
+    """
 
     async def strike(scene: Scene) -> None:
-        _swallow(scene.world, what)
+        swallow(scene.world, what)
         await asyncio.sleep(seconds)
         scene.world.lab.sites[0].spit()
         scene.heal()
+        if direct:
+            await scene.direct_again(direct)
         await asyncio.sleep(after)
 
     return strike
 
 
-def _swallow(there: World, what: str) -> None:
+def swallow(there: World, what: str) -> None:
+    """Begin what `swallowed` does."""
     one, other = there.lab.sites
     match what:
         case "all":
@@ -187,13 +213,14 @@ def nat_forgets(seconds: float) -> Strike:
     return strike
 
 
-def nat_rebinds(seconds: float) -> Strike:
-    """Give the dialler's UDP flows other ports."""
+def nat_rebinds(seconds: float, direct: float) -> Strike:
+    """Give the dialler's UDP flows other ports, and wait for a direct path."""
 
     async def strike(scene: Scene) -> None:
         scene.world.lab.sites[0].rebind()
         scene.heal()
         await asyncio.sleep(seconds)
+        await scene.direct_again(direct)
 
     return strike
 
@@ -220,48 +247,57 @@ def cable(profile: Profile, seconds: float) -> Strike:
     return strike
 
 
-def path_killer(seconds: float, seed: int = 1) -> Strike:
-    """Keep killing one path or the other at random, sometimes both, or the relay itself."""
-
-    async def strike(scene: Scene) -> None:
-        there, dice = scene.world, random.Random(seed)
-        end = time.monotonic() + seconds
-        gaps = []
-        while (began := time.monotonic()) < end:
-            what = dice.choice(("direct", "direct", "relay", "udp", "all", "nat"))
-            if what == "nat":
-                there.lab.sites[0].rebind()
-            else:
-                _swallow(there, what)
-            await asyncio.sleep(dice.uniform(0.5, 6))
-            there.lab.sites[0].spit()
-            await asyncio.sleep(dice.uniform(1, 4))
-            lines = (scene.traffic.there, scene.traffic.back)
-            gaps.append(max(line.gap(began, time.monotonic()) for line in lines))
-        gaps.sort()
-        scene.notes["strikes (number)"] = str(len(gaps))
-        scene.notes["gap median"] = statistics.median(gaps)
-        scene.notes["gap p95"] = gaps[min(len(gaps) - 1, int(len(gaps) * 0.95))]
-
-    return strike
-
-
 # --- the programs -----------------------------------------------------------------------------------------------------
 
 
-def peer_restarted(after: float, seconds: float, *, times: int = 1, side: int = 1) -> Strike:
-    """Kill a peer in the middle of writing and start it again, as often as asked for."""
+def peer_restarted(after: float, seconds: float, *, side: int = 1) -> Strike:
+    """Kill a peer in the middle of writing and start it again."""
 
     async def strike(scene: Scene) -> None:
-        for _ in range(times):
-            await scene.traffic.pause(side)
-            await scene.world.peers[side].kill()
-            await asyncio.sleep(after)
-            scene.traffic.resume(side, await scene.world.restart_peer(side))
-            scene.heal()
-            await asyncio.sleep(seconds)
+        await _kill_and_start(scene, side, after)
+        scene.heal()
+        await asyncio.sleep(seconds)
 
     return strike
+
+
+def killed_in_a_burst(times: int, seed: int = 1) -> Strike:
+    """Kill one peer or the other in the middle of writing, again and again, and look at its disk each time."""
+
+    async def strike(scene: Scene) -> None:
+        dice = random.Random(seed)
+        scene.notes |= {"kills": times, "damaged": 0, "not on disk": 0}
+        for _ in range(times):
+            await _speaking(scene)
+            await asyncio.sleep(dice.uniform(0, 0.5))
+            await _kill_and_start(scene, dice.randrange(2), 0)
+        scene.heal()
+        await asyncio.sleep(1)
+
+    return strike
+
+
+async def _speaking(scene: Scene) -> None:
+    """Wait until something arrives, so that the next blow falls into a burst."""
+    now = time.monotonic()
+    lines = (scene.traffic.there, scene.traffic.back)
+    while time.monotonic() < now + _NOTICED and not any(line.first_after(now) for line in lines):
+        await asyncio.sleep(0.01)
+
+
+async def _kill_and_start(scene: Scene, side: int, after: float) -> None:
+    there, traffic = scene.world, scene.traffic
+    await there.peers[side].kill()
+    await traffic.pause(side)
+    if there.who[side] == "ours":
+        ledger = await asyncio.to_thread(read_ledger, there.data_dir(side))
+        said, heard = (traffic.there, traffic.back)[:: 1 if side == 0 else -1]
+        missing = (said.sent.keys() - set(ledger.said)) | ({n for n, _ in heard.got} - set(ledger.heard))
+        scene.count("damaged", not ledger.whole)
+        scene.count("not on disk", len(missing))
+        traffic.found(side, ledger.heard)
+    await asyncio.sleep(after)
+    traffic.resume(side, await there.restart_peer(side))
 
 
 def stopped(seconds: float, after: float) -> Strike:
@@ -278,6 +314,25 @@ def stopped(seconds: float, after: float) -> Strike:
     return strike
 
 
+def clock_jumps(seconds: int, after: float, *, side: int = 0) -> Strike:
+    """Set the clock of a peer ahead or back; the fault must give our programs clocks of their own."""
+
+    async def strike(scene: Scene) -> None:
+        program = scene.world.peers[side]
+        program.events[:] = [event for event in program.events if event.get("event") == "message"]
+        set_clock(scene.world.clock(side), seconds)
+        scene.heal()
+        await asyncio.sleep(after)
+        ends = [
+            event
+            for event in program.events
+            if (event["event"], event.get("state")) in (("relay", "lost"), ("connection", "closed"))
+        ]
+        scene.notes["connections lost"] = len(ends)
+
+    return strike
+
+
 def disk_full(seconds: float, after: float) -> Strike:
     """Fill the dialler's disk and free it again; the fault must give our programs disks of their own."""
 
@@ -290,6 +345,6 @@ def disk_full(seconds: float, after: float) -> Strike:
         filler.unlink()
         scene.heal()
         await asyncio.sleep(after)
-        scene.notes["refused (number)"] = str(scene.traffic.there.refused)
+        scene.notes["refused"] = scene.traffic.there.refused
 
     return strike

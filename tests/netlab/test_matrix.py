@@ -10,7 +10,7 @@ import pytest
 
 from tests.interop.peers import NODE
 from tests.netlab.lab import laboratory_aside
-from tests.netlab.matrix import meet, one_meeting, part
+from tests.netlab.matrix import expected_path, meet, one_meeting, part
 from tests.netlab.nat import NatKind, theory
 from tests.netlab.peers import world
 from tests.netlab.side_by_side import side_by_side
@@ -69,7 +69,7 @@ def test_pair(
     meeting = meetings[str(request.node.callspec.params)]
     if isinstance(meeting, Exception):
         raise meeting
-    assert meeting.path == ("direct" if theory(one, other) else "relayed"), meeting
+    assert meeting.path == expected_path(who, one, other), meeting
     assert meeting.first_message <= (FIRST_MESSAGE_JS if "js" in who else FIRST_MESSAGE)
 
 

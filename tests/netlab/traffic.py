@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import itertools
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.program import CommandFailedError
 
@@ -51,9 +52,15 @@ class Line:
         times = [start, *(at for _, at in self.got if start <= at <= end), end]
         return max(later - earlier for earlier, later in itertools.pairwise(times))
 
+    def silences(self, longest: float) -> list[tuple[float, float]]:
+        """Return every time between two arrivals that was longer than `longest`, as its beginning and end."""
+        times = [at for _, at in self.got]
+        return [pair for pair in itertools.pairwise(times) if pair[1] - pair[0] > longest]
+
     def first_after(self, moment: float) -> float | None:
         """When the first message came that was received after `moment`."""
-        return next((at for _, at in self.got if at >= moment), None)
+        index = bisect.bisect_left(self.got, moment, key=lambda one: one[1])
+        return self.got[index][1] if index < len(self.got) else None
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,8 @@ class Traffic:
         self._lines = [self.there, self.back]
         self._peers = [a.peer, b.peer]
         self._tasks: list[dict[str, asyncio.Task[None]]] = [{}, {}]
+        self._pending = ["", ""]
+        self._asking = [False, False]
         self._began = time.monotonic()
         self._ended = 0.0
 
@@ -110,11 +119,22 @@ class Traffic:
             await self.pause(side)
 
     async def pause(self, side: int) -> None:
-        """Have one side write and read no more, before its program is killed."""
+        """Have one side write and read no more, after its program was killed; what it still said is read."""
+        await asyncio.sleep(0.01)  # for what was answered in its last moment
         tasks, self._tasks[side] = self._tasks[side], {}
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
+        for event in self._programs[side].events:
+            if event.get("event") == "message":
+                self._take(side, event)
+
+    def found(self, side: int, numbers: list[int]) -> None:
+        """Count what one side had stored when it was killed and had no time to show."""
+        line, now = self._lines[1 - side], time.monotonic()
+        shown = {number for number, _ in line.got}
+        line.got += [(number, now) for number in numbers if number not in shown]
+        self._pending[side] = ""
 
     def resume(self, side: int, program: Program) -> None:
         """Go on after `pause` with the program that took the place of the one that was killed."""
@@ -134,7 +154,8 @@ class Traffic:
         self._interval = _SILENCE
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while self.there.missing or self.back.missing:
+                # What a program is just being asked to send may yet be owed to us.
+                while any(self._asking) or self.there.missing or self.back.missing:
                     await asyncio.sleep(0.05)
         return not (self.there.missing or self.back.missing)
 
@@ -172,6 +193,7 @@ class Traffic:
             line.next += 1
             line.unsure.add(number)
             started = time.monotonic()
+            self._asking[side] = True
             try:
                 await sender.call(
                     "send", peer=self._peers[1 - side], text=f"<{number}>".rjust(self._size, ".")
@@ -179,27 +201,32 @@ class Traffic:
             except CommandFailedError:
                 line.unsure.discard(number)
                 line.refused += 1
+            except (AssertionError, OSError):  # it was killed
+                return
             else:
                 line.unsure.discard(number)
                 line.sent[number] = started
+            finally:
+                self._asking[side] = False
 
     async def _read(self, side: int) -> None:
-        line, receiver = self._lines[1 - side], self._programs[side]
-        sender = self._peers[1 - side]
-        pending = ""
+        receiver, sender = self._programs[side], self._peers[1 - side]
         while True:
             event = await receiver.event("message", lambda e: e.get("peer", sender) == sender, _SILENCE)
-            now = time.monotonic()
-            if event.get("again"):  # told by the run before this one, too, or not: both are allowed
-                told = {number for number, _ in line.got}
-                if all(int(match[1]) in told for match in _MARK.finditer(event["text"])):
-                    continue
-            pending += event["text"]
-            end = 0
-            for match in _MARK.finditer(pending):
-                line.got.append((int(match[1]), now))
-                end = match.end()
-            pending = pending[end:][-_LONGEST_MARK:]
+            self._take(side, event)
+
+    def _take(self, side: int, event: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if event.get("again"):  # told by the run before this one, too, or not: both are allowed
+            told = {number for number, _ in self._lines[1 - side].got}
+            if all(int(match[1]) in told for match in _MARK.finditer(event["text"])):
+                return
+        text = self._pending[side] + event["text"]
+        end = 0
+        for match in _MARK.finditer(text):
+            self._lines[1 - side].got.append((int(match[1]), now))
+            end = match.end()
+        self._pending[side] = text[end:][-_LONGEST_MARK:]
 
 
 @contextlib.asynccontextmanager

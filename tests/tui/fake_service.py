@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from p2pchat_core.chat.events import (
     ConnectionEvent,
     ConnectionState,
+    ContactEvent,
     Event,
     ListeningEvent,
     MessageEvent,
@@ -18,11 +19,13 @@ from p2pchat_core.chat.events import (
     RelayState,
     StepEvent,
 )
-from p2pchat_core.errors import AddressError, P2PChatError
+from p2pchat_core.chat.model import Contact, ExportFormat, Retention, SearchHit, Standing, StoredMessage
+from p2pchat_core.errors import AddressError, P2PChatError, StoreError
 from p2pchat_core.net.steps import STEP_NAMES, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 ME = "12D3KooW9wFiWFELqGJTbzEwtByXsPiHJdHB8n7Kin71VMYyERmC"
 BOB = "12D3KooWBZyVLJfQkofqLK4op9TPkHuUumCZt1ybQrPvNm7TVQV9"
@@ -30,6 +33,7 @@ CAROL = "12D3KooWKXh7X4mVbZ6nBqPzXXLx3hAjFpNhHw1ifqfQqzdYaaSZ"
 RELAY = "12D3KooWRqAUEzPwKMoGstpfJVqr3aoinwKVPu4DLo9nQncbnuLk"
 RELAY_ADDRESS = f"/ip4/127.0.0.1/tcp/57708/ws/p2p/{RELAY}"
 NOW = 1_795_338_060.0
+WORDS = ("anchor", "barley", "cobalt", "drummer", "ember", "falcon")
 
 
 def address_of(peer: str) -> str:
@@ -90,6 +94,12 @@ class Stored:
     state: str = "delivered"
 
 
+def contact(peer: str, standing: Standing = Standing.CONTACT, **more: object) -> Contact:
+    """Somebody, as the service describes them."""
+    plain = Contact(peer, "", "", "", (), standing, None, NOW - 86400, Retention())
+    return replace(plain, **more)  # type: ignore[arg-type]
+
+
 @dataclass
 class RowStatus:
     peer: str
@@ -104,7 +114,7 @@ class FakeStatus:
 
 @dataclass
 class FakeService:
-    """Remembers what it was asked; `failure` makes every command fail."""
+    """Remembers what it was asked; `failure` makes every command fail. Whoever has a past is a contact."""
 
     events: FakeEvents = field(default_factory=FakeEvents)
     asked: list[tuple[str, ...]] = field(default_factory=list)
@@ -113,11 +123,16 @@ class FakeService:
     start_failure: Exception | None = None
     gate: asyncio.Event | None = None
     stopped: bool = False
+    people: dict[str, Contact] = field(default_factory=dict)
     rtts: tuple[RowStatus, ...] = ()
 
     def emit(self, *events: Event) -> None:
         for event in events:
             self.events.put(event)
+
+    def __post_init__(self) -> None:
+        for peer in self.past:
+            self.people.setdefault(peer, contact(peer))
 
     def subscribe(self) -> FakeEvents:
         return self.events
@@ -148,6 +163,7 @@ class FakeService:
         peer = address.rsplit("/", 1)[-1]
         if "p2p-circuit" not in address:
             return Result("relay", peer, None, None)
+        self._put(peer, standing=Standing.CONTACT)
         self.emit(*steps(peer), opened(peer))
         return Result("peer", peer)
 
@@ -165,12 +181,98 @@ class FakeService:
     async def disconnect(self, peer: str) -> None:
         self.asked.append(("disconnect", peer))
 
-    async def history(self, peer: str, limit: int = 100) -> Sequence[Stored]:
-        self.asked.append(("history", peer))
-        return self.past.get(peer, [])[-limit:]
+    async def history(
+        self, peer: str, limit: int = 100, *, before: str | None = None, around: str | None = None
+    ) -> Sequence[Stored]:
+        self.asked.append(("history", peer) if before is None else ("history", peer, before))
+        past = self.past.get(peer, [])
+        if before is not None:
+            past = past[: next(at for at, stored in enumerate(past) if stored.message_id == before)]
+        return past[-limit:]
 
-    def peers(self) -> list[str]:
-        return list(self.past)
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    def _put(self, peer: str, **changes: object) -> None:
+        known = self.people.get(peer, contact(peer, Standing.STRANGER))
+        self.people[peer] = replace(known, **changes)  # type: ignore[arg-type]
+        self.emit(ContactEvent(self.people[peer]))
+
+    def _command(self, *asked: str) -> None:
+        self.asked.append(asked)
+        if self.failure is not None:
+            raise self.failure
+
+    async def contacts(self) -> list[Contact]:
+        return list(self.people.values())
+
+    async def contact(self, peer: str) -> Contact:
+        return self.people.get(peer, contact(peer, Standing.STRANGER))
+
+    async def rename(self, peer: str, name: str) -> None:
+        self._command("rename", peer, name)
+        self._put(peer, name=name)
+
+    async def annotate(self, peer: str, notes: str) -> None:
+        self._command("annotate", peer, notes)
+        self._put(peer, notes=notes)
+
+    async def accept(self, peer: str) -> None:
+        self._command("accept", peer)
+        self._put(peer, standing=Standing.CONTACT)
+
+    async def decline(self, peer: str) -> None:
+        self._command("decline", peer)
+
+    async def block(self, peer: str) -> None:
+        self._command("block", peer)
+        self._put(peer, standing=Standing.BLOCKED)
+
+    async def unblock(self, peer: str) -> None:
+        self._command("unblock", peer)
+        self._put(peer, standing=Standing.CONTACT)
+
+    async def forget(self, peer: str) -> None:
+        self._command("forget", peer)
+        self.past.pop(peer, None)
+        self.people.pop(peer, None)
+        self.emit(ContactEvent(contact(peer, Standing.STRANGER), forgotten=True))
+
+    async def verification_phrase(self, peer: str) -> tuple[str, ...]:
+        self._command("phrase", peer)
+        return WORDS
+
+    async def set_verified(self, peer: str, verified: bool) -> None:
+        self._command("verify", peer, str(verified))
+        self._put(peer, verified_at=NOW if verified else None)
+
+    async def set_retention(self, peer: str, retention: Retention) -> None:
+        self._command("retention", peer, str(retention.days), str(retention.ephemeral))
+        self._put(peer, retention=retention)
+
+    async def search(self, text: str, *, peer: str | None = None, limit: int = 50) -> list[SearchHit]:
+        self._command("search", text)
+        hits = []
+        for who, past in self.past.items():
+            for number, stored in enumerate(past):
+                at = stored.text.lower().find(text.lower())
+                if at >= 0 and peer in (None, who):
+                    message = StoredMessage(
+                        stored.message_id,
+                        who,
+                        stored.text,
+                        stored.outgoing,
+                        stored.sent_at,
+                        stored.state,
+                        number,
+                    )
+                    hits.append(SearchHit(message, stored.text, ((at, at + len(text)),)))
+        return sorted(hits, key=lambda hit: -hit.message.sent_at)[:limit]
+
+    async def export(self, path: Path, format: ExportFormat, *, peer: str | None = None) -> int:
+        self._command("export", str(path), format.value, peer or "")
+        if path.name == "there.txt":
+            raise StoreError(f"There is a file {path} already.")
+        return 3
 
     def status(self) -> FakeStatus:
         return FakeStatus(self.rtts)

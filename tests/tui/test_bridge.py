@@ -10,7 +10,8 @@ import pytest
 from p2pchat_core import limits
 from p2pchat_core.chat.events import MessageEvent, ReadyEvent
 from p2pchat_core.errors import DialError
-from p2pchat_tui import bridge as to
+from p2pchat_tui import answers as to
+from p2pchat_tui.bridge import BATCH, Bridge, sentence_of
 from tests.tui.fake_service import BOB, FakeService, RowStatus, address_of, said
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def screen() -> Screen:
     return Screen()
 
 
-def bridge(screen: Screen, service: FakeService) -> to.Bridge:
+def bridge(screen: Screen, service: FakeService) -> Bridge:
     async def factory() -> FakeService:
         return service
 
-    return to.Bridge(factory, screen.post)
+    return Bridge(factory, screen.post)
 
 
 async def turns(count: int = 30) -> None:
@@ -61,7 +62,7 @@ async def test_events_come_in_order_and_no_faster_than_they_are_handled(screen: 
     await turns()
     (first,) = screen.of(to.EventsArrived)
     assert isinstance(first, to.EventsArrived)
-    assert len(service.events) >= 1000 - to.BATCH
+    assert len(service.events) >= 1000 - BATCH
     screen.holding = False
     first.done()
     await turns(3000)
@@ -142,4 +143,4 @@ async def test_round_trips_are_those_of_the_best_path(screen: Screen) -> None:
     ],
 )
 def test_sentences(error: Exception, sentence: str) -> None:
-    assert to.sentence_of(error) == sentence
+    assert sentence_of(error) == sentence

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from p2pchat_core.chat.events import (
@@ -14,19 +12,11 @@ from p2pchat_core.chat.events import (
     RelayState,
     StepEvent,
 )
-from p2pchat_core.net.connection import CircuitLimit
 from p2pchat_tui.conversation import Conversation, Message, OpenPath
 from p2pchat_tui.widgets.path_text import duration, path_text, relays_text, sparkline
 from p2pchat_tui.widgets.timeline import STEP_LABELS, Timeline, timeline
 from tests.tui.fake_service import BOB, NOW, RELAY_ADDRESS, FakeService, closed, opened, steps
 from tests.tui.harness import SIZES, dial, running, screen_text, settle
-
-
-@dataclass(frozen=True, slots=True)
-class LimitedEvent(ConnectionEvent):
-    """As a service says it that knows the limit."""
-
-    limit: CircuitLimit | None = None
 
 
 def talk(event: ConnectionEvent, detail: str = "") -> Conversation:
@@ -63,21 +53,27 @@ def test_a_direct_path_without_its_pair_says_where_it_leads() -> None:
 
 
 def test_a_relayed_path_counts_its_limits_down() -> None:
-    event = LimitedEvent(
-        BOB, PathKind.RELAYED, ConnectionState.OPEN, RELAY_ADDRESS, True, limit=CircuitLimit(120, 131072)
+    event = ConnectionEvent(
+        BOB,
+        PathKind.RELAYED,
+        ConnectionState.OPEN,
+        RELAY_ADDRESS,
+        True,
+        limit_bytes=131072,
+        limit_seconds=120,
     )
     conversation = talk(event)
     conversation.append(Message("1", "x" * 32768, NOW))
     text = path(conversation, 133.5)
     assert "◐ relayed, through the relay" in text
     assert "time 1:26 of 2:00 left" in text
-    assert "at most 96 KiB of 128 KiB left" in text
+    assert "data 96 KiB of 128 KiB left" in text
     assert "0:00 of 2:00 left" in path(conversation, 1000.0)
 
 
 def test_a_relayed_path_of_unknown_limits_counts_up() -> None:
-    text = path(talk(opened(BOB, PathKind.RELAYED, RELAY_ADDRESS)), 107.0)
-    assert "the relay will end it; 0:07 and 0 B used" in text
+    text = " ".join(path(talk(opened(BOB, PathKind.RELAYED, RELAY_ADDRESS)), 107.0).split())
+    assert "the relay will end it; 0:07 and 0 B used" in " ".join(text.split())
     assert "a direct connection is being tried" in text
     conversation = talk(opened(BOB, PathKind.RELAYED, RELAY_ADDRESS))
     conversation.steps[8] = StepEvent(BOB, 8, "", 1.0, False, "No pair.")
@@ -154,3 +150,25 @@ async def test_one_step_opens_by_key_and_by_mouse() -> None:
         await pilot.click(steps_, offset=(5, 3))
         await settle(pilot)
         assert "STOP CONNECT" in screen_text(app)
+
+
+def test_a_step_opens_to_all_that_was_sent_and_shows_one_line_before() -> None:
+    sent = "offer\nv=0\n\x1b[31ma=candidate:1 1 udp 1 192.168.1.2 4444 typ host"
+    report = {7: StepEvent(BOB, 7, "", 1.0, True, sent)}
+    closed_up = "\n".join(block.plain for block in timeline(report, False, 60))
+    assert "v=0" not in closed_up
+    opened_up = [line.strip() for line in timeline(report, False, 60, {7})[6].plain.splitlines()]
+    assert opened_up[-3:] == ["offer", "v=0", "␛[31ma=candidate:1 1 udp 1 192.168.1.2 4444 typ host"]
+    failed = {7: StepEvent(BOB, 7, "", 1.0, False, sent)}
+    assert timeline(failed, False, 60)[6].plain.splitlines()[1:] == ["    offer"]
+
+
+def test_the_pair_of_a_direct_path_is_its_first_line() -> None:
+    text = path(talk(opened(BOB), "host 192.168.1.2:1 ⇄ host 192.168.1.3:2\nfingerprint sha-256 AB"))
+    assert "them host 192.168.1.3:2" in text
+    assert "fingerprint" not in text
+
+
+def test_no_limit_is_no_countdown() -> None:
+    event = ConnectionEvent(BOB, PathKind.RELAYED, ConnectionState.OPEN, RELAY_ADDRESS)
+    assert "left" not in path(talk(event))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from p2pchat_core import limits
 from p2pchat_tui.conversation import Conversation, Delivery, Message, OpenPath
-from tests.tui.fake_service import BOB, NOW, Stored, opened
+from tests.tui.fake_service import BOB, NOW, Stored, contact, opened
 
 
 def conversation(count: int = 0) -> Conversation:
-    made = Conversation(BOB, accepted=True)
+    made = Conversation(BOB, contact=contact(BOB))
     for number in range(count):
         made.append(Message(f"m{number}", f"text {number}", NOW + number))
     return made

@@ -13,7 +13,7 @@ from p2pchat_tui.conversation import Conversation, Delivery, Message
 from p2pchat_tui.themes import DARK
 from p2pchat_tui.widgets import message_rows
 from p2pchat_tui.widgets.message_view import MessageView
-from tests.tui.fake_service import BOB, NOW, Stored
+from tests.tui.fake_service import BOB, NOW, Stored, contact
 from tests.tui.harness import HOSTILE
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def viewing(
 
 
 def conversation(count: int) -> Conversation:
-    talk = Conversation(BOB, "bob", accepted=True)
+    talk = Conversation(BOB, "bob", contact(BOB))
     for number in range(count):
         state = Delivery.DELIVERED if number % 3 == 0 else None
         talk.append(Message(f"{number}", f"#{number} {TEXTS[number % 5]}", NOW - count + number, state))
@@ -63,7 +63,7 @@ def show(view: MessageView, talk: Conversation, **options: bool) -> None:
 
 
 async def test_messages_are_grouped_by_day_and_sender() -> None:
-    talk = Conversation(BOB, "bob", accepted=True)
+    talk = Conversation(BOB, "bob", contact(BOB))
     for number, (text, at, state) in enumerate(
         (
             ("long ago", NOW - 400 * 86400, None),
@@ -90,7 +90,7 @@ async def test_messages_are_grouped_by_day_and_sender() -> None:
 
 
 async def test_a_pause_begins_a_group() -> None:
-    talk = Conversation(BOB, "bob", accepted=True)
+    talk = Conversation(BOB, "bob", contact(BOB))
     noon = NOW - NOW % 86400 + 43200
     talk.append(Message("1", "one", noon))
     talk.append(Message("2", "two", noon + message_rows.GROUP_SECONDS + 1))
@@ -251,7 +251,7 @@ async def test_a_resize_keeps_the_message_that_was_on_top() -> None:
 
 
 async def test_selected_words_come_without_times_and_names() -> None:
-    talk = Conversation(BOB, "bob", accepted=True)
+    talk = Conversation(BOB, "bob", contact(BOB))
     talk.append(Message("1", "first message\nwith two lines", NOW))
     talk.append(Message("2", "second", NOW, Delivery.SENT))
     async with viewing(talk) as (view, pilot):

@@ -6,6 +6,7 @@ import pytest
 
 from p2pchat_core import limits
 from p2pchat_core.chat.events import (
+    ContactEvent,
     ErrorEvent,
     ListeningEvent,
     PathKind,
@@ -14,6 +15,7 @@ from p2pchat_core.chat.events import (
     SentEvent,
     StepEvent,
 )
+from p2pchat_core.chat.model import Standing
 from p2pchat_tui.addresses import peer_of
 from p2pchat_tui.conversation import Delivery
 from p2pchat_tui.model import ChatModel
@@ -27,6 +29,7 @@ from tests.tui.fake_service import (
     Stored,
     address_of,
     closed,
+    contact,
     opened,
     said,
     steps,
@@ -44,8 +47,15 @@ def texts(model: ChatModel) -> list[str]:
 
 def dial(model: ChatModel, peer: str = BOB) -> None:
     model.begin_dial(address_of(peer))
+    model.contact(contact(peer))
     model.apply(opened(peer))
     model.dialed(address_of(peer), peer, 0.34)
+
+
+def accept(model: ChatModel, peer: str) -> None:
+    """What happens when the user lets a stranger in."""
+    model.apply(ContactEvent(contact(peer)))
+    model.accepted_now(peer)
 
 
 def test_the_log_has_the_words_of_the_page(model: ChatModel) -> None:
@@ -80,20 +90,57 @@ def test_what_a_stranger_says_is_held_until_accepted(model: ChatModel) -> None:
     assert [c.peer for c in model.strangers] == [BOB]
     assert not any("psst" in text for text in texts(model))
     assert model.selected is None
-    model.accept(BOB)
+    accept(model, BOB)
     assert model.selected == BOB
     assert texts(model)[-1] == "Received message 'psst'"
     assert model.strangers == []
 
 
-def test_a_declined_stranger_stays_silent(model: ChatModel) -> None:
+def test_a_declined_stranger_asks_again_only_by_saying_something(model: ChatModel) -> None:
     model.apply(opened(BOB))
-    model.decline(BOB)
-    model.apply(said(BOB, "psst"))
-    model.apply(opened(BOB))
+    model.turned_away(BOB)
+    model.apply(said(BOB, "still under way"))
     assert model.strangers == [] == model.accepted
-    model.accept(BOB)
-    assert not any("psst" in text for text in texts(model))
+    model.apply(closed(BOB))
+    model.apply(opened(BOB))
+    assert model.strangers == []
+    model.apply(said(BOB, "please"))
+    assert [c.peer for c in model.strangers] == [BOB]
+    accept(model, BOB)
+    assert not any("under way" in text for text in texts(model))
+
+
+def test_a_blocked_peer_is_neither_shown_nor_asked_about(model: ChatModel) -> None:
+    dial(model)
+    model.apply(said(BOB, "hi"))
+    model.apply(ContactEvent(contact(BOB, Standing.BLOCKED)))
+    assert model.selected is None
+    assert model.accepted == [] == model.strangers
+    model.apply(opened(BOB))
+    model.apply(said(BOB, "hello?"))
+    assert model.strangers == []
+    model.apply(ContactEvent(contact(BOB)))
+    assert [c.peer for c in model.accepted] == [BOB]
+    assert not any("hello?" in text for text in texts(model))
+
+
+def test_a_forgotten_contact_is_gone(model: ChatModel) -> None:
+    dial(model)
+    dial(model, CAROL)
+    model.apply(ContactEvent(contact(CAROL), forgotten=True))
+    assert model.selected == BOB
+    assert CAROL not in model.conversations
+    assert model.roster.get(CAROL) is None
+
+
+def test_a_borrowed_name_is_said_once(model: ChatModel) -> None:
+    model.apply(ContactEvent(contact(BOB, name="Bob")))
+    model.apply(opened(CAROL))
+    fake = contact(CAROL, Standing.STRANGER, calls_itself="Bob", impersonates="Bob")
+    for _ in range(2):
+        model.apply(ContactEvent(fake))
+    assert sum("uses the name of Bob" in text for text in texts(model)) == 1
+    assert model.conversations[CAROL].name == f"~Bob …{CAROL[-8:]}"
 
 
 def test_a_stranger_that_leaves_without_a_word_is_not_asked_about(model: ChatModel) -> None:
@@ -106,8 +153,8 @@ def test_held_messages_and_strangers_are_bounded(model: ChatModel) -> None:
     for number in range(limits.SCREEN_HELD_MESSAGES + 7):
         model.apply(said(BOB, f"m{number}"))
     assert len(model.conversations[BOB].held) == limits.SCREEN_HELD_MESSAGES
-    model.accept(BOB)
-    assert texts(model)[-1] == "7 more messages came and were not kept."
+    accept(model, BOB)
+    assert texts(model)[-1] == "7 more messages came and are in the history."
     for number in range(limits.SCREEN_STRANGERS + 9):
         model.apply(opened(f"peer{number}"))
     assert len(model.strangers) == limits.SCREEN_STRANGERS
@@ -126,7 +173,7 @@ def test_one_peer_cannot_push_another_out_of_the_log(model: ChatModel) -> None:
     dial(model)
     model.apply(said(BOB, "keep me"))
     model.apply(opened(CAROL))
-    model.accept(CAROL)
+    accept(model, CAROL)
     for number in range(limits.SCREEN_LOG_LINES * 5):
         model.apply(said(CAROL, f"flood {number}", f"{number}"))
     assert "Received message 'keep me'" in texts(model)
@@ -137,7 +184,7 @@ def test_one_peer_cannot_push_another_out_of_the_log(model: ChatModel) -> None:
 def test_unread_counts_what_was_not_seen(model: ChatModel) -> None:
     dial(model)
     model.apply(opened(CAROL))
-    model.accept(CAROL)
+    accept(model, CAROL)
     model.apply(said(CAROL, "one"))
     model.apply(said(CAROL, "two"))
     assert (model.selected, model.conversations[CAROL].unread) == (BOB, 2)
@@ -172,27 +219,34 @@ def test_confirmations_find_their_message(model: ChatModel, early: bool) -> None
     assert model.conversations[BOB].messages[-1].state is Delivery.DELIVERED
 
 
-def test_history_comes_above_and_tells_who_is_no_stranger(model: ChatModel) -> None:
-    model.apply(opened(BOB))
+def test_history_comes_above(model: ChatModel) -> None:
+    model.contact(contact(BOB))
     model.apply(said(BOB, "now", "9"))
     model.history(BOB, [Stored("1", "before", False), Stored("2", "answer", True), Stored("9", "now", False)])
-    assert model.selected == BOB
     shown = model.conversations[BOB].messages
     assert [message.text for message in shown] == ["before", "answer", "now"]
     assert [message.state for message in shown] == [None, Delivery.DELIVERED, None]
+    assert model.selected is None
 
 
-def test_history_of_a_peer_we_never_answered_stays_closed(model: ChatModel) -> None:
+def test_history_of_a_stranger_stays_closed(model: ChatModel) -> None:
     model.apply(opened(BOB))
-    model.history(BOB, [Stored("1", "before", False)])
+    model.history(BOB, [Stored("1", "before", True)])
     assert model.accepted == []
     assert model.conversations[BOB].messages == []
 
 
-def test_past_conversations_are_listed_but_not_opened(model: ChatModel) -> None:
-    model.history(BOB, [Stored("2", "answer", True)])
-    assert [c.peer for c in model.accepted] == [BOB]
-    assert model.selected is None
+def test_older_pages_are_asked_for_one_at_a_time_and_until_there_are_no_more(model: ChatModel) -> None:
+    dial(model)
+    assert model.wants_older(BOB) is None  # there is nothing that others could be older than
+    model.history(BOB, [Stored("5", "five", False)])
+    assert model.wants_older(BOB) == "5"
+    assert model.wants_older(BOB) is None
+    model.history(BOB, [Stored("4", "four", False)])
+    assert model.wants_older(BOB) == "4"
+    model.history(BOB, [Stored("3", "three", False)], complete=True)
+    assert model.wants_older(BOB) is None
+    assert [message.text for message in model.conversations[BOB].messages] == ["three", "four", "five"]
 
 
 def test_a_new_attempt_starts_the_steps_again(model: ChatModel) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from p2pchat_core.chat.events import (
     ConnectionEvent,
+    ContactEvent,
     ErrorEvent,
     ListeningEvent,
     MessageEvent,
@@ -19,7 +20,7 @@ from p2pchat_core.chat.events import (
     RelayState,
     SentEvent,
 )
-from p2pchat_core.chat.model import ConnectionStatus, MessageState, RelayStatus, StoredMessage
+from p2pchat_core.chat.model import ConnectionStatus, MessageState, RelayStatus, Standing, StoredMessage
 from p2pchat_core.errors import DialError
 from p2pchat_tui.bindings import ACTIONS
 from p2pchat_tui.log_lines import short_peer
@@ -34,9 +35,12 @@ from tests.tui.fake_service import (
     NOW,
     RELAY,
     RELAY_ADDRESS,
+    WORDS,
     FakeService,
+    Stored,
     address_of,
     closed,
+    contact,
     opened,
     said,
     steps,
@@ -44,6 +48,7 @@ from tests.tui.fake_service import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 HOSTILE = (
     "\x1b[31mred\x1b]52;c;aGk=\x07\x1b]0;title\x07",
@@ -113,21 +118,21 @@ def run() -> Run:
 def test_every_action_of_the_screen_has_a_command() -> None:
     commands = {command.split()[0] for command in COMMANDS}
     assert commands == {f"/{name}" for name in Session._COMMANDS}
-    same = {
-        "connect": "/connect",
+    same = {action.name: f"/{action.name}" for action in ACTIONS} | {
         "copy_address": "/address",
+        "addresses": "/address",
         "toggle_connection": "/status",
-        "help": "/help",
+        "toggle_details": "/status",
         "next_conversation": "/to",
         "previous_conversation": "/to",
-        "accept": "/accept",
-        "decline": "/decline",
-        "disconnect": "/disconnect",
+        "find": "/to",
+        "people": "/contacts",
+        "retention": "/keep",
+        "block_contact": "/block",
         "log_up": "/history",
-        "quit": "/quit",
     }
-    assert set(same.values()) < commands
-    assert set(same) <= {action.name for action in ACTIONS} | {"log_up"}
+    screen_only = {"toggle_log", "toggle_theme", "log_down", "log_end"}  # there is nothing but lines
+    assert {command for name, command in same.items() if name not in screen_only} <= commands
 
 
 async def test_connecting_and_talking(run: Run) -> None:
@@ -166,7 +171,7 @@ async def test_a_stranger_is_asked_about_and_says_nothing_before(run: Run) -> No
     told = await run.happen(opened(CAROL), said(CAROL, "one", "1"), said(CAROL, "two", "2"))
     assert told == [
         f"{name} is connected directly at 127.0.0.1:50123.",
-        f"{name} wants to talk to you. /accept lets them in, /decline turns them away.",
+        f"{name} wants to talk to you. /accept lets them in, /decline turns them away, /block for good.",
     ]
     assert await run.type("/peers") == [
         f"1. {short_peer(BOB)}: direct, you talk to them now",
@@ -185,22 +190,82 @@ async def test_a_stranger_is_asked_about_and_says_nothing_before(run: Run) -> No
 async def test_a_stranger_is_turned_away(run: Run) -> None:
     await run.happen(opened(CAROL), said(CAROL, "buy"))
     assert await run.type("/decline") == [f"You turned {short_peer(CAROL)} away."]
-    assert run.service.asked[-1] == ("disconnect", CAROL)
-    assert await run.happen(said(CAROL, "buy more")) == []
+    assert run.service.asked[-1] == ("disconnect", CAROL)  # nothing to forget of who is unknown
     assert await run.type("/accept") == ["Error: Nobody is waiting to talk to you."]
+    assert len(await run.happen(opened(CAROL))) == 1  # coming again is no reason to ask again
+    assert "wants to talk" in (await run.happen(said(CAROL, "buy more")))[-1]
     await run.type(f"/connect {address_of(CAROL)}")
     assert await run.happen(said(CAROL, "sorry")) == [f"{short_peer(CAROL)}: sorry"]
 
 
-async def test_whoever_was_answered_before_is_no_stranger() -> None:
-    service = Service()
+async def test_the_service_decides_who_is_no_stranger() -> None:
+    service = Service(people={BOB: contact(BOB, name="Bob")})
     stored = StoredMessage("1", BOB, "earlier", True, NOW, MessageState.DELIVERED, 1)
     service.past[BOB] = [stored]  # type: ignore[list-item]
     run = Run(service)
-    assert (await run.happen(opened(BOB)))[-1] == f"You talk to {short_peer(BOB)} now."
+    await run.session.begin()
+    assert await run.happen(opened(BOB), said(BOB, "hi")) == [
+        "Bob is connected directly at 127.0.0.1:50123.",
+        "Bob: hi",
+    ]
+    assert await run.type("/to bob") == ["You talk to Bob now."]
     (line,) = await run.type("/history 5")
     assert line.startswith("History, 20")
     assert line.endswith("You (delivered): earlier")
+    # Accepted somewhere else: an event is enough.
+    await run.happen(opened(CAROL), said(CAROL, "psst"))
+    assert await run.happen(ContactEvent(contact(CAROL))) == [f"{short_peer(CAROL)}: psst"]
+    assert await run.type("/accept") == ["Error: Nobody is waiting to talk to you."]
+
+
+async def test_a_blocked_peer_is_not_heard() -> None:
+    run = Run(Service())
+    await run.happen(opened(CAROL), said(CAROL, "psst"))
+    assert await run.type("/block") == [f"{short_peer(CAROL)} is blocked. They are not told."]
+    assert run.service.asked[-1] == ("block", CAROL)
+    assert await run.happen(said(CAROL, "psst again")) == []
+    assert f"{short_peer(CAROL)}: blocked." in await run.type("/contacts")
+    assert await run.type(f"/unblock {CAROL[-6:]}") == [f"{short_peer(CAROL)} is no longer blocked."]
+
+
+async def test_a_borrowed_name_is_loud() -> None:
+    run = Run(Service(people={BOB: contact(BOB, name="Bob")}))
+    await run.session.begin()
+    fake = contact(CAROL, Standing.STRANGER, calls_itself="Bob\x1b[2J", impersonates="Bob")
+    (line,) = await run.happen(ContactEvent(fake))
+    assert line.startswith("Careful: ~Bob")
+    assert "uses the name of your contact Bob, but is somebody else" in line
+    assert await run.happen(ContactEvent(fake)) == []
+
+
+async def test_everything_about_a_contact_in_words(tmp_path: Path) -> None:
+    run = Run(Service(past={BOB: [Stored("1", "the book https://a.example/b.", False)]}))
+    await run.session.begin()
+    await run.type("/to 1")
+    assert await run.type("/rename Bob") == ["They are called Bob now."]
+    assert await run.type("/notes") == ["There is no note; /notes TEXT makes one."]
+    assert await run.type("/notes climbs") == ["Your note: climbs"]
+    assert (await run.type("/verify"))[0] == f"The words of you and Bob: {' '.join(WORDS)}."
+    assert await run.type("/verify yes") == ["Bob is verified."]
+    assert await run.type("/contacts") == ["Bob: verified, climbs."]
+    assert await run.type("/keep 7 days") == ["Messages of this conversation are kept 7 days."]
+    assert "Error: /keep takes" in (await run.type("/keep 0"))[0]
+    assert await run.type("/keep nothing") == ["Nothing of this conversation is written to the disk."]
+    card = await run.type("/contact")
+    assert f"Peer id: {BOB}" in card
+    assert "Your note: climbs" in card
+    assert (await run.type("/search BOOK"))[0].endswith("Bob: the book https://a.example/b.")
+    assert await run.type("/links") == ["Link to a.example: https://a.example/b"]
+    assert (await run.type("/export x.pdf"))[0].startswith("Error: Say where to")
+    path = tmp_path / "x.jsonl"
+    assert await run.type(f"/export {path}") == [f"3 messages were written to {path}."]
+    assert run.service.asked[-1] == ("export", str(path), "jsonl", BOB)
+    await run.type(f"/export all {path}")
+    assert run.service.asked[-1] == ("export", str(path), "jsonl", "")
+    assert "Say /forget yes" in (await run.type("/forget"))[0]
+    assert run.service.people
+    assert (await run.type("/forget yes"))[0].startswith("Bob and everything")
+    assert await run.type("/history") == ["Error: You talk to nobody yet: /connect ADDRESS, or /to NAME."]
 
 
 async def test_floods_are_bounded(run: Run) -> None:

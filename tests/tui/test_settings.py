@@ -49,7 +49,7 @@ connect = "Ctrl+G"
 
 [profiles.work]
 name = "Alice W."
-keys.help = "f9"
+keys.help = "f12"
 """
 
 
@@ -145,7 +145,7 @@ def test_layers_lie_over_each_other(write: Callable[[str], Path], monkeypatch: p
     assert seen["notifications.desktop"] == ("osc9", str(path))
     assert seen["theme"] == ("system", "--theme")
     assert seen["lan"] == (False, "--no-lan")
-    assert values["keys"] == {"connect": "Ctrl+G", "help": "f9"}
+    assert values["keys"] == {"connect": "Ctrl+G", "help": "f12"}
     assert origins["keys.help"] == f"{path} [profiles.work]"
     monkeypatch.delenv("P2PCHAT_NAME")
     assert effective(arguments)[0]["name"] == "Alice W."
@@ -184,6 +184,11 @@ def test_variables_hold_lists_and_truths() -> None:
         ("name = 1", "name", "expected text"),
         (f'name = "{"x" * 65}"', "name", "64"),
         ('lan = "yes"', "lan", "expected true or false"),
+        ('share_name = "no"', "share_name", "expected true or false"),
+        ("ephemeral = 1", "ephemeral", "expected true or false"),
+        ("retention_days = 0", "retention_days", "a number of days from 1"),
+        ('retention_days = "a week"', "retention_days", "a number of days from 1"),
+        ("profiles.work.retention_days = -1", "profiles.work.retention_days", "a number of days from 1"),
         ('relays = "x"', "relays", "expected a list"),
         ('relays = ["/x", 1]', "relays[1]", "expected text"),
         ('relays = ["nonsense"]', "relays", "nonsense"),
@@ -305,7 +310,8 @@ def test_show_prints_what_counts_and_hides_passwords(
     shown: dict[str, Any] = tomllib.loads(out)
     assert shown["name"] == 'a"\x1b\\'
     assert shown["turn"] == [{"url": "turn:two.example:3478", "user": "me", "password": "(hidden)"}]
-    assert set(shown) == set(Settings.__struct_fields__)
+    assert set(shown) == set(Settings.__struct_fields__) - {"retention_days"}
+    assert "# retention_days is not set  # default" in out
     assert resolve(file_layers(write(out), None)).values["timestamps"] == "long"
 
 
@@ -350,3 +356,24 @@ def test_a_start_without_settings_loads_no_reader_of_them(tmp_path: Path) -> Non
         env={"PYTHONPATH": ":".join(sys.path), "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)},
     )
     assert done.stdout == "[]\n"
+
+
+def test_what_is_kept_can_be_set_anywhere(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write("share_name = false\nephemeral = true\nretention_days = 30")
+    config = parse("--config", path).service_config()
+    assert (config.share_name, config.ephemeral, config.retention_days) == (False, True, 30)
+    monkeypatch.setenv("P2PCHAT_RETENTION_DAYS", "7")
+    config = parse("--config", path, "--no-ephemeral", "--share-name").service_config()
+    assert (config.share_name, config.ephemeral, config.retention_days) == (True, False, 7)
+    assert parse("--config", path, "--retention-days", "3").service_config().retention_days == 3
+    assert main(["config", "show", "--config", str(path)]) == 0
+    assert "retention_days = 7  # P2PCHAT_RETENTION_DAYS" in capsys.readouterr().out
+    monkeypatch.setenv("P2PCHAT_RETENTION_DAYS", "soon")
+    with pytest.raises(SystemExit):
+        parse("--config", path)
+    assert "P2PCHAT_RETENTION_DAYS: expected a number of days" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse("--retention-days", "0")
+    assert "--retention-days takes a number from 1" in capsys.readouterr().err

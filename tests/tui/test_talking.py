@@ -19,6 +19,7 @@ from tests.tui.fake_service import (
     FakeService,
     Stored,
     address_of,
+    contact,
     opened,
     said,
 )
@@ -125,7 +126,7 @@ async def test_the_finder_by_mouse_and_from_the_palette() -> None:
         await settle(pilot)
         await pilot.pause(0.2)
         assert isinstance(app.screen, FinderScreen)
-        options = app.screen.query_one("#finder-list")
+        options = app.screen.query_one("#chooser-list")
         await pilot.click(options, offset=(4, 1))
         await settle(pilot)
         assert app.main.model.selected == CAROL
@@ -134,7 +135,7 @@ async def test_the_finder_by_mouse_and_from_the_palette() -> None:
 async def test_names_are_used_wherever_the_peer_is_meant() -> None:
     service = FakeService()
     async with running(service, (120, 40)) as (app, pilot):
-        app.main.model.names = {BOB: "Bob [b]\x1b"}
+        service.people[BOB] = contact(BOB, name="Bob [b]\x1b")
         await dial(app, pilot)
         service.emit(said(BOB, "hi"))
         await settle(pilot)

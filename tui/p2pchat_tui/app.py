@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.worker import Worker
 
-    from p2pchat_tui.bridge import EventsArrived, ServiceFactory
+    from p2pchat_tui.answers import EventsArrived
     from p2pchat_tui.options import Options
+    from p2pchat_tui.services import ServiceFactory
 
 __all__ = ["P2PChatApp", "run"]
 
@@ -51,6 +52,7 @@ class P2PChatApp(App[None], inherit_bindings=False):
         factory: makes the chat service; called after the first frame.
         name: what the user calls themselves.
         connect: an address to dial at once, or "".
+        ephemeral: nothing of what is said is kept.
         preferences: what the settings say about the screen.
 
     Attributes:
@@ -73,6 +75,7 @@ class P2PChatApp(App[None], inherit_bindings=False):
         *,
         name: str = "",
         connect: str = "",
+        ephemeral: bool = False,
         clock: Clock | None = None,
         preferences: Preferences | None = None,
     ) -> None:
@@ -85,7 +88,7 @@ class P2PChatApp(App[None], inherit_bindings=False):
         self._filling: Worker[str]
         self.set_keymap(self.keys.keymap())
         clock = clock or SystemClock()
-        self.main = MainScreen(factory, clock, name=name, connect=connect)
+        self.main = MainScreen(factory, clock, name=name, connect=connect, ephemeral=ephemeral)
         for theme in THEMES:
             self.register_theme(theme)
         self._theme_trouble = ""
@@ -125,7 +128,7 @@ class P2PChatApp(App[None], inherit_bindings=False):
             if not isinstance(event, MessageEvent | ConnectionEvent):
                 continue
             conversation = model.conversations.get(event.peer)
-            if conversation is None or conversation.declined:
+            if conversation is None or conversation.declined or conversation.blocked:
                 continue
             if conversation.waiting:
                 self._notifier.stranger()
@@ -179,6 +182,7 @@ def run(options: Options) -> int:
         service_factory(options),
         name=options.name,
         connect=options.connect or "",
+        ephemeral=options.ephemeral,
         preferences=options.preferences,
     )
 

@@ -22,7 +22,8 @@ class Action:
 
     Attributes:
         name: the screen's method is `action_<name>`; the settings call it so too.
-        key: as Textual names it, unless the settings say otherwise.
+        key: as Textual names it, unless the settings say otherwise; "" for those that have one only if the settings
+            give it, and are otherwise found in the command palette.
         shown: `key` as people read it; see `p2pchat_tui.keys.Keys.shown` for the one that counts.
         label: two or three words.
         about: one sentence.
@@ -47,7 +48,6 @@ ACTIONS: tuple[Action, ...] = (
         "^Y",
         "Copy address",
         "Copy the address a friend needs to reach you.",
-        True,
     ),
     Action(
         "toggle_connection",
@@ -58,14 +58,28 @@ ACTIONS: tuple[Action, ...] = (
         True,
     ),
     Action("help", "f1", "F1", "Help", "Explain the keys and the signs.", True),
+    Action("search", "ctrl+f", "^F", "Search", "Search everything that was said, as you type.", True),
+    Action(
+        "contact", "f9", "F9", "Contact", "Open the card of this contact: name, notes, verification.", True
+    ),
+    Action("people", "ctrl+r", "^R", "People", "List contacts, callers and whom you have blocked."),
+    Action("links", "ctrl+l", "^L", "Links", "List the links of this conversation, to open or copy one."),
+    Action("export", "ctrl+s", "^S", "Export", "Write this conversation, or all, to a file."),
     Action("next_conversation", "ctrl+n", "^N", "Next conversation", "Go to the next conversation."),
     Action("previous_conversation", "ctrl+b", "^B", "Previous conversation", "Go to the one before."),
-    Action("find", "ctrl+k", "^K", "Find", "Find a conversation by a few of its letters.", True),
+    Action("find", "ctrl+k", "^K", "Find", "Find a conversation by a few of its letters."),
     Action("addresses", "f5", "F5", "My addresses", "List every address of yours, with a QR code."),
     Action("toggle_details", "f6", "F6", "Explain steps", "Explain every step of the connection, or none."),
     Action("toggle_log", "f7", "F7", "Log", "Make the log larger or small again."),
     Action("accept", "f3", "F3", "Accept", "Let the peer that is waiting talk to you."),
     Action("decline", "f4", "F4", "Decline", "Turn the peer that is waiting away."),
+    Action("block", "alt+b", "Alt+B", "Block", "Block the peer that is waiting: hear nothing of it again."),
+    Action("rename", "", "", "Rename contact", "Give this contact a name of your own."),
+    Action("notes", "", "", "Notes", "Write a note about this contact, for yourself."),
+    Action("verify", "", "", "Verify contact", "Compare words with this contact to know who it is."),
+    Action("retention", "", "", "Keep messages", "Choose how long this conversation is kept."),
+    Action("block_contact", "", "", "Block contact", "Block this contact, and hear nothing of it again."),
+    Action("forget", "", "", "Forget contact", "Delete this contact and everything that was said."),
     Action("disconnect", "f8", "F8", "Disconnect", "Close the connection of this conversation."),
     Action("log_up", "pageup", "PgUp", "Scroll up", "Read what was said before."),
     Action("log_down", "pagedown", "PgDn", "Scroll down", "Read on."),
@@ -84,7 +98,7 @@ def bindings() -> list[Binding]:
 
     return [
         Binding(
-            action.key,
+            action.key or f"none-{action.name}",  # Textual wants something that the settings can replace
             f"app.{action.name}" if action.name == "quit" else action.name,
             action.label,
             show=action.footer,

@@ -1,39 +1,32 @@
 """Between the chat service and the screen: events become Textual messages, actions become commands.
 
 Only this module talks to the service. Each command runs as a worker of the screen, so it ends with it, and its
-result comes back as a message like everything else.
+result comes back as a message (`p2pchat_tui.answers`) like everything else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-from textual.message import Message
+from typing import TYPE_CHECKING
 
 from p2pchat_core import limits
-from p2pchat_core.errors import P2PChatError
+from p2pchat_core.chat.model import Standing
+from p2pchat_core.errors import NotConnectedError, P2PChatError
+from p2pchat_tui import answers
 
 if TYPE_CHECKING:
-    from p2pchat_core.chat.events import Event
-    from p2pchat_tui.conversation import HistoryMessage
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
-__all__ = [
-    "Bridge",
-    "CommandFailed",
-    "Dialed",
-    "EventsArrived",
-    "HistoryLoaded",
-    "MessageStored",
-    "Service",
-    "ServiceFactory",
-    "ServiceFailed",
-    "StatusRead",
-    "sentence_of",
-]
+    from textual.message import Message
+
+    from p2pchat_core.chat.events import Event
+    from p2pchat_core.chat.model import Contact, ExportFormat, Retention
+    from p2pchat_tui.services import EventSource, Service, ServiceFactory
+
+__all__ = ["Bridge", "sentence_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,122 +36,6 @@ PINGED = 16
 """Connected peers whose round-trip time is kept up to date."""
 BATCH = 256
 """Events handed to the screen at once."""
-
-
-class EventSource(Protocol):
-    """What `Service.subscribe` returns."""
-
-    def __aiter__(self) -> AsyncIterator[Event]: ...
-    def __len__(self) -> int: ...
-    def close(self) -> None: ...
-
-
-class DialResult(Protocol):
-    """What `Service.connect` returns."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def peer(self) -> str: ...
-    @property
-    def rtt_ms(self) -> float | None: ...
-
-
-class PeerStatus(Protocol):
-    """One open connection in `Service.status`."""
-
-    @property
-    def peer(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def rtt_ms(self) -> float | None: ...
-
-
-class ServiceStatus(Protocol):
-    """What `Service.status` returns."""
-
-    @property
-    def connections(self) -> Sequence[PeerStatus]: ...
-
-
-class Service(Protocol):
-    """The part of the chat service that the screen uses."""
-
-    def subscribe(self) -> EventSource: ...
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    async def connect(self, address: str) -> DialResult: ...
-    async def send(self, peer: str, text: str) -> str: ...
-    async def ping(self, peer: str) -> float: ...
-    async def disconnect(self, peer: str) -> None: ...
-    async def history(self, peer: str, limit: int = 100) -> Sequence[HistoryMessage]: ...
-    def peers(self) -> Sequence[str]: ...
-    def status(self) -> ServiceStatus: ...
-
-
-ServiceFactory = Callable[[], Awaitable[Service]]
-"""Makes a service that is not started yet; it may take its time, so it is called after the first frame."""
-
-
-@dataclass
-class EventsArrived(Message):
-    """Events of the service, in order. The handler calls `done`, and only then are more read."""
-
-    events: Sequence[Event]
-    done: Callable[[], None]
-
-
-@dataclass
-class ServiceFailed(Message):
-    """The service could not start; `sentence` says why."""
-
-    sentence: str
-
-
-@dataclass
-class Dialed(Message):
-    """`connect` succeeded."""
-
-    address: str
-    result: DialResult
-
-
-@dataclass
-class MessageStored(Message):
-    """`send` succeeded."""
-
-    peer: str
-    text: str
-    message_id: str
-
-
-@dataclass
-class CommandFailed(Message):
-    """A command failed. `command` is `connect`, `send` or `disconnect`; what it was about is in `subject`."""
-
-    command: str
-    subject: str
-    sentence: str
-
-
-@dataclass
-class HistoryLoaded(Message):
-    """What was said with `peer` before, oldest first."""
-
-    peer: str
-    messages: Sequence[HistoryMessage]
-
-
-@dataclass
-class StatusRead(Message):
-    """Round-trip times by peer, from time to time. A newer one replaces one that waits."""
-
-    rtts: dict[str, float | None]
-
-    def can_replace(self, message: Message) -> bool:
-        """Tell Textual that only the newest matters."""
-        return isinstance(message, StatusRead)
 
 
 def sentence_of(error: BaseException) -> str:
@@ -174,7 +51,7 @@ def sentence_of(error: BaseException) -> str:
 
 
 class Bridge:
-    """Owns the service for as long as the program runs.
+    """Owns the service for as long as the program runs. A command that fails answers `CommandFailed`.
 
     Args:
         factory: makes the service.
@@ -186,6 +63,8 @@ class Bridge:
         self._post = post
         self._service: Service | None = None
 
+    # --- life -------------------------------------------------------------------------------------------------------
+
     async def run(self) -> None:
         """Make and start the service, then hand on its events until cancelled."""
         try:
@@ -196,13 +75,12 @@ class Bridge:
                 reader = group.create_task(self._read(events))
                 await service.start()
                 poller = group.create_task(self._poll(service))
-                for peer in service.peers()[-limits.SCREEN_PAST :]:
-                    await self.load_history(peer, limits.SCREEN_PREVIEW)
+                await self._load_contacts(service)
                 await reader
                 poller.cancel()
         except Exception as error:
             failure = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
-            self._post(ServiceFailed(sentence_of(failure)))
+            self._post(answers.ServiceFailed(sentence_of(failure)))
 
     async def stop(self) -> None:
         """Stop the service, whatever state it is in; never raises and is bounded in time."""
@@ -215,39 +93,12 @@ class Bridge:
         except Exception:
             _log.exception("the service did not stop cleanly")
 
-    async def connect(self, address: str) -> None:
-        """Dial a relay's or a peer's address; answers `Dialed` or `CommandFailed`."""
-        try:
-            result = await self._running().connect(address)
-        except Exception as error:
-            self._post(CommandFailed("connect", address, sentence_of(error)))
-        else:
-            self._post(Dialed(address, result))
-
-    async def send(self, peer: str, text: str) -> None:
-        """Say `text` to `peer`; answers `MessageStored` or `CommandFailed`."""
-        try:
-            message_id = await self._running().send(peer, text)
-        except Exception as error:
-            self._post(CommandFailed("send", peer, sentence_of(error)))
-        else:
-            self._post(MessageStored(peer, text, message_id))
-
-    async def disconnect(self, peer: str) -> None:
-        """Close every connection to `peer`; answers only `CommandFailed`."""
-        try:
-            await self._running().disconnect(peer)
-        except Exception as error:
-            self._post(CommandFailed("disconnect", peer, sentence_of(error)))
-
-    async def load_history(self, peer: str, limit: int = limits.SCREEN_HISTORY) -> None:
-        """Read the last `limit` messages with `peer`; answers `HistoryLoaded` or `CommandFailed`."""
-        try:
-            messages = await self._running().history(peer, limit)
-        except Exception as error:
-            self._post(CommandFailed("history", peer, sentence_of(error)))
-        else:
-            self._post(HistoryLoaded(peer, messages))
+    async def _load_contacts(self, service: Service) -> None:
+        contacts = await service.contacts()
+        self._post(answers.ContactsLoaded(contacts))
+        known = [contact.peer for contact in contacts if contact.standing is Standing.CONTACT]
+        for peer in known[-limits.SCREEN_PAST :]:
+            await self.load_history(peer, limits.SCREEN_PREVIEW)
 
     async def _read(self, source: EventSource) -> None:
         batch: list[Event] = []
@@ -258,7 +109,7 @@ class Bridge:
                 if len(source) and len(batch) < BATCH:
                     continue
                 handled.clear()
-                if self._post(EventsArrived(tuple(batch), handled.set)):
+                if self._post(answers.EventsArrived(tuple(batch), handled.set)):
                     # Reading on only now lets a flood wait in the service's queue, which is bounded.
                     await handled.wait()
                 batch.clear()
@@ -274,10 +125,163 @@ class Bridge:
             for connection in service.status().connections:
                 if connection.path == "direct" or connection.peer not in rtts:
                     rtts[connection.peer] = connection.rtt_ms
-            self._post(StatusRead(rtts))
+            self._post(answers.StatusRead(rtts))
             await asyncio.sleep(STATUS_INTERVAL)
 
-    def _running(self) -> Service:
-        if self._service is None:
-            raise P2PChatError("p2pchat is still starting; try again in a moment.")
-        return self._service
+    # --- connecting and talking ---------------------------------------------------------------------------------------
+
+    async def connect(self, address: str) -> None:
+        """Dial a relay's or a peer's address; answers `Dialed`."""
+
+        async def connect(service: Service) -> Message:
+            result = await service.connect(address)
+            contact = await service.contact(result.peer) if result.kind == "peer" else None
+            return answers.Dialed(address, result, contact)
+
+        await self._run("connect", address, connect)
+
+    async def send(self, peer: str, text: str) -> None:
+        """Say `text` to `peer`; answers `MessageStored`."""
+
+        async def send(service: Service) -> Message:
+            return answers.MessageStored(peer, text, await service.send(peer, text))
+
+        await self._run("send", peer, send)
+
+    async def disconnect(self, peer: str) -> None:
+        """Close every connection to `peer`; answers nothing."""
+        await self._run("disconnect", peer, lambda service: service.disconnect(peer))
+
+    async def load_history(
+        self, peer: str, limit: int = limits.SCREEN_HISTORY, *, before: str | None = None
+    ) -> None:
+        """Read the last `limit` messages with `peer`, or the last before that one; answers `HistoryLoaded`."""
+
+        async def load(service: Service) -> Message:
+            messages = await service.history(peer, limit, before=before)
+            return answers.HistoryLoaded(peer, messages, len(messages) < limit)
+
+        await self._run("history", peer, load)
+
+    async def load_back_to(self, peer: str, message_id: str, first: str | None, room: int) -> None:
+        """Read page after page, at most `room` messages, until one of them is loaded; answers `MessageReached`.
+
+        Args:
+            first: the oldest message that is here already.
+        """
+
+        async def load(service: Service) -> Message:
+            before, left = first, room
+            while left > 0:
+                page = await service.history(peer, limits.SCREEN_HISTORY, before=before)
+                complete = len(page) < limits.SCREEN_HISTORY
+                self._post(answers.HistoryLoaded(peer, page, complete))
+                if any(message.message_id == message_id for message in page):
+                    return answers.MessageReached(peer, message_id, True)
+                if complete:
+                    break
+                before, left = page[0].message_id, left - len(page)
+            return answers.MessageReached(peer, message_id, False)
+
+        await self._run("history", peer, load)
+
+    async def search(self, text: str) -> None:
+        """Look for `text` in everything that contacts and we have said; answers `Found`."""
+
+        async def search(service: Service) -> Message:
+            hits = await service.search(text, limit=limits.SCREEN_HITS) if text.strip() else []
+            return answers.Found(text, hits)
+
+        await self._run("search", text, search)
+
+    async def export(self, path: Path, format: ExportFormat, peer: str | None) -> None:
+        """Write the conversation with `peer`, or all of them, to a new file; answers `Exported`."""
+
+        async def export(service: Service) -> Message:
+            return answers.Exported(path, await service.export(path, format, peer=peer))
+
+        await self._run("export", peer or "", export)
+
+    # --- people -------------------------------------------------------------------------------------------------------
+
+    async def accept(self, peer: str) -> None:
+        """Let a stranger in; answers `ContactChanged`."""
+        await self._change("accept", peer, lambda service: service.accept(peer))
+
+    async def block(self, peer: str) -> None:
+        """Hear nothing from a peer any more; answers `ContactChanged`."""
+        await self._change("block", peer, lambda service: service.block(peer))
+
+    async def unblock(self, peer: str) -> None:
+        """Let a blocked peer ask again; answers `ContactChanged`."""
+        await self._change("unblock", peer, lambda service: service.unblock(peer))
+
+    async def rename(self, peer: str, name: str) -> None:
+        """Give a peer a name of our own; answers `ContactChanged`."""
+        await self._change("rename", peer, lambda service: service.rename(peer, name))
+
+    async def annotate(self, peer: str, notes: str) -> None:
+        """Keep a note about a peer; answers `ContactChanged`."""
+        await self._change("annotate", peer, lambda service: service.annotate(peer, notes))
+
+    async def set_verified(self, peer: str, verified: bool) -> None:
+        """Record whether the words were the same on both sides; answers `ContactChanged`."""
+        await self._change("verify", peer, lambda service: service.set_verified(peer, verified))
+
+    async def set_retention(self, peer: str, retention: Retention) -> None:
+        """Say how long a conversation is kept; answers `ContactChanged`."""
+        await self._change("retention", peer, lambda service: service.set_retention(peer, retention))
+
+    async def decline(self, peer: str, *, known: bool) -> None:
+        """Turn a stranger away; answers `Forgotten`. One not `known` has called and said nothing."""
+
+        async def decline(service: Service) -> Message:
+            if known:
+                await service.decline(peer)
+            else:
+                with contextlib.suppress(NotConnectedError):
+                    await service.disconnect(peer)
+            return answers.Forgotten(peer, declined=True)
+
+        await self._run("decline", peer, decline)
+
+    async def forget(self, peer: str) -> None:
+        """Delete a contact and all that was said with it; answers `Forgotten`."""
+
+        async def forget(service: Service) -> Message:
+            await service.forget(peer)
+            return answers.Forgotten(peer, declined=False)
+
+        await self._run("forget", peer, forget)
+
+    async def read_phrase(self, peer: str) -> None:
+        """Ask for the words to compare; answers `PhraseRead`."""
+
+        async def read(service: Service) -> Message:
+            return answers.PhraseRead(peer, await service.verification_phrase(peer))
+
+        await self._run("phrase", peer, read)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    async def _change(self, name: str, peer: str, command: Callable[[Service], Awaitable[None]]) -> None:
+        async def change(service: Service) -> Message:
+            await command(service)
+            contact: Contact = await service.contact(peer)
+            return answers.ContactChanged(name, contact)
+
+        await self._run(name, peer, change)
+
+    async def _run(
+        self, name: str, subject: str, command: Callable[[Service], Awaitable[Message | None]]
+    ) -> None:
+        """Run a command and post its answer, or why there is none."""
+        try:
+            if self._service is None:
+                raise P2PChatError("p2pchat is still starting; try again in a moment.")
+            answer = await command(self._service)
+        except Exception as error:
+            self._post(answers.CommandFailed(name, subject, sentence_of(error)))
+        else:
+            if answer is not None:
+                self._post(answer)

@@ -43,13 +43,26 @@ def make_parser() -> argparse.ArgumentParser:
         help="lines instead of a screen, for screen readers and dumb terminals",
     )
     parser.add_argument("--theme", metavar="NAME", help="system, dark, light, high-contrast or one of yours")
-    parser.add_argument("--name", help="what you call yourself on your own screen")
+    parser.add_argument("--name", help="what you call yourself; contacts are told")
+    parser.add_argument(
+        "--share-name",
+        action=argparse.BooleanOptionalAction,
+        help="tell contacts your name; on unless said otherwise",
+    )
     state = parser.add_argument_group("where things are kept")
     state.add_argument("--config", type=Path, metavar="FILE", help="the settings, instead of the usual file")
     state.add_argument(
         "--profile", metavar="NAME", help="another identity, history and section of the settings"
     )
     state.add_argument("--data-dir", type=Path, metavar="DIR", help="identity, history and everything else")
+    state.add_argument(
+        "--ephemeral",
+        action=argparse.BooleanOptionalAction,
+        help="write nothing but your identity; what is said is gone when you leave",
+    )
+    state.add_argument(
+        "--retention-days", type=int, metavar="N", help="delete messages older than this; for ever by default"
+    )
     state.add_argument(
         "--passphrase-fd",
         type=int,

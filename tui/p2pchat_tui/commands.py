@@ -10,7 +10,6 @@ from textual.content import Content
 
 from p2pchat_tui.bindings import ACTIONS
 from p2pchat_tui.keys import keys_of
-from p2pchat_tui.log_lines import short_peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,10 +44,12 @@ class Commands(Provider):
         keys = keys_of(self.app)
         for action in ACTIONS:
             if screen.check_action(action.name, ()):
-                yield f"{action.label}  ({keys.shown(action.name)})", action.about, self._runner(action.name)
+                key = keys.shown(action.name)
+                title = f"{action.label}  ({key})" if key else action.label
+                yield title, action.about, self._runner(action.name)
         for conversation in screen.model.accepted:
             peer = conversation.peer
-            yield f"Talk to {short_peer(peer)}", "Show this conversation.", partial(screen.show_peer, peer)
+            yield f"Talk to {conversation.name}", "Show this conversation.", partial(screen.show_peer, peer)
 
     def _runner(self, name: str) -> Callable[[], object]:
         action = f"app.{name}" if name == "quit" else f"screen.{name}"

@@ -78,6 +78,9 @@ def shown(arguments: Arguments, values: Mapping[str, Any], origins: Mapping[str,
         if section != table:
             table = section
             yield f"\n[{table}]"
+        if value is None:  # TOML has no way to write it
+            yield f"# {name} is not set  # {origins[key]}"
+            continue
         written = _written([_turn(url) for url in value] if key == "turn" else value)
         yield f"{name} = {written}  # {origins[key]}"
 
@@ -91,6 +94,8 @@ def _written(value: Any) -> str:
     """Return `value` as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_written, value))}]"
     if isinstance(value, dict):

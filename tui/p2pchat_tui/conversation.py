@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from p2pchat_core import limits
 from p2pchat_core.chat.events import ConnectionEvent, MessageEvent, PathKind, StepEvent
+from p2pchat_core.chat.model import Standing
 from p2pchat_tui.log_lines import LogLine, short_peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from p2pchat_core.net.connection import CircuitLimit
+    from p2pchat_core.chat.model import Contact
 
 __all__ = ["Conversation", "Delivery", "HistoryMessage", "Message", "OpenPath"]
 
@@ -80,11 +81,6 @@ class OpenPath:
     opened_at: float
     carried: int = 0
 
-    @property
-    def limit(self) -> CircuitLimit | None:
-        """What the relay allows on it, where the service tells; `ConnectionEvent.limited` only says that it does."""
-        return getattr(self.event, "limit", None)
-
 
 @dataclass(slots=True)
 class Conversation:
@@ -92,19 +88,26 @@ class Conversation:
 
     Attributes:
         name: what the user calls the peer, safe to draw; else the end of the peer id.
-        accepted: we dialled them or the user let them in; until then what they say waits in `held`.
+        contact: what the service knows of the peer; only it decides whether this is a stranger.
+        declined: the user has just turned this stranger away; what is still on its way is not shown.
+        refused: they were turned away before, so that connecting again is not yet a reason to ask again.
         outbound: we dialled, so steps 1 and 2 are theirs.
         asked: as much of its history has been asked for as an open conversation shows.
+        loading: an older page of the history is under way.
+        complete: nothing older is stored.
         first: the serial of the first of `messages`.
         steps: the latest report of each of the eight steps of the present attempt.
     """
 
     peer: str
     name: str = ""
-    accepted: bool = False
+    contact: Contact | None = None
     declined: bool = False
+    refused: bool = False
     outbound: bool = False
     asked: bool = False
+    loading: bool = False
+    complete: bool = False
     unread: int = 0
     paths: dict[PathKind, OpenPath] = field(default_factory=dict)
     rtt_ms: float | None = None
@@ -124,6 +127,16 @@ class Conversation:
         self.name = self.name or short_peer(self.peer)
 
     @property
+    def accepted(self) -> bool:
+        """Whether this is a contact; until then what they say waits in `held`."""
+        return self.contact is not None and self.contact.standing is Standing.CONTACT
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the user wants to hear nothing of them."""
+        return self.contact is not None and self.contact.standing is Standing.BLOCKED
+
+    @property
     def connected(self) -> bool:
         """Whether any path is open."""
         return bool(self.paths)
@@ -131,7 +144,9 @@ class Conversation:
     @property
     def waiting(self) -> bool:
         """Whether the user has still to decide about this peer, and there is a reason to ask."""
-        return not self.accepted and not self.declined and (self.connected or bool(self.held))
+        if self.accepted or self.blocked or self.declined:
+            return False
+        return bool(self.held) or (self.connected and not self.refused)
 
     @property
     def path(self) -> PathKind | None:
@@ -144,6 +159,13 @@ class Conversation:
     def end(self) -> int:
         """The serial that the next message will have."""
         return self.first + len(self.messages)
+
+    def serial_of(self, message_id: str) -> int | None:
+        """Return the serial of a message that is held."""
+        message = self._by_id.get(message_id)
+        if message is None:
+            return None
+        return next(self.first + n for n, held in enumerate(self.messages) if held is message)
 
     def knows(self, message_id: str) -> bool:
         """Whether this message is here already."""
@@ -192,6 +214,22 @@ class Conversation:
             known[message.message_id] = message
             self._chars += len(message.text)
 
+    def begin_page(self) -> str | None:
+        """Return the message before which an older page should be read now, and take it for asked."""
+        if not self.messages or self.loading or self.complete:
+            return None
+        if len(self.messages) + limits.SCREEN_HISTORY > limits.SCREEN_MESSAGES:
+            return None
+        self.loading = True
+        return self.messages[0].message_id
+
+    def remember_page(self, stored: Sequence[HistoryMessage], complete: bool) -> bool:
+        """Take a page of the history in; True if it is one that was wanted for reading back."""
+        older, self.loading = self.loading, False
+        self.complete = self.complete or complete
+        self.remember(stored)
+        return older
+
     def trim(self, messages: int, chars: int) -> None:
         """Forget the oldest messages beyond these bounds; the history still has them."""
         surplus = len(self.messages) - messages
@@ -208,6 +246,7 @@ class Conversation:
         self.first += drop
         self._chars -= dropped
         self.asked = self.asked and not drop
+        self.complete = self.complete and not drop
 
     def carried(self, text: str) -> None:
         """A message travelled by the best path."""

@@ -54,6 +54,8 @@ class Keys:
         taken: dict[str, str] = {}
         for name in _ACTIONS:
             key = self.key(name)
+            if not key:
+                continue
             if key in taken:
                 raise ConfigError(
                     f"keys.{name}: {key} is already the key of {taken[key]}; give one of them another key."
@@ -61,11 +63,11 @@ class Keys:
             taken[key] = name
 
     def key(self, name: str) -> str:
-        """Return the key of an action as Textual names it."""
+        """Return the key of an action as Textual names it; "" if it has none."""
         return self._changed.get(name, _ACTIONS[name].key)
 
     def shown(self, name: str) -> str:
-        """Return the key of an action as people read it."""
+        """Return the key of an action as people read it; "" if it has none."""
         return key_label(self._changed[name]) if name in self._changed else _ACTIONS[name].shown
 
     def keymap(self) -> dict[str, str]:

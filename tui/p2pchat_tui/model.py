@@ -5,14 +5,13 @@ No widget, no I/O, no clock of its own: events and commands' results go in, view
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from typing import TYPE_CHECKING
 
 from p2pchat_core import limits
 from p2pchat_core.chat.events import (
     ConnectionEvent,
     ConnectionState,
+    ContactEvent,
     ErrorEvent,
     Event,
     ListeningEvent,
@@ -24,32 +23,30 @@ from p2pchat_core.chat.events import (
     SentEvent,
     StepEvent,
 )
+from p2pchat_core.chat.model import Standing
 from p2pchat_tui import log_lines
 from p2pchat_tui.addresses import peer_of, ranked
 from p2pchat_tui.conversation import Conversation, Delivery, HistoryMessage, Message, OpenPath
-from p2pchat_tui.log_lines import LineKind, LogLine
-from p2pchat_tui.safe_text import Kind, visible
+from p2pchat_tui.log_book import LogBook
+from p2pchat_tui.log_lines import LineKind
+from p2pchat_tui.roster import Roster
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from textual.content import Content
-
+    from p2pchat_core.chat.model import Contact
     from p2pchat_core.clock import Clock
+    from p2pchat_tui.log_lines import LogLine
 
 __all__ = ["ChatModel"]
 
 
 class ChatModel:
-    """The state behind the main screen.
+    """The state behind the main screen."""
 
-    Args:
-        names: what the user calls peers, by peer id; looked at when a conversation begins.
-    """
-
-    def __init__(self, clock: Clock, names: Mapping[str, str] | None = None) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.names: Mapping[str, str] = names or {}
+        self.roster = Roster()
         self.peer_id = ""
         self.addresses: tuple[str, ...] = ()
         self.relays: dict[str, RelayEvent] = {}
@@ -57,8 +54,7 @@ class ChatModel:
         self.conversations: dict[str, Conversation] = {}
         self.selected: str | None = None
         self.dialing: str | None = None
-        self._lines: deque[LogLine] = deque(maxlen=limits.SCREEN_LOG_LINES)
-        self._serial = 0
+        self._log = LogBook(clock)
         self._strangers_lost = 0
 
     # --- what the screen shows --------------------------------------------------------------------------------
@@ -80,10 +76,7 @@ class ChatModel:
 
     def lines(self) -> Sequence[LogLine]:
         """The log to show: what concerns everyone and the selected conversation, in order."""
-        current = self.current
-        if current is None:
-            return list(self._lines)
-        return list(heapq.merge(self._lines, current.lines, key=lambda line: line.serial))
+        return self._log.lines(self.current)
 
     @property
     def watched(self) -> str | None:
@@ -114,6 +107,8 @@ class ChatModel:
                 self._step(event)
             case ConnectionEvent():
                 self._connection(event)
+            case ContactEvent():
+                self.forgotten(event.contact.peer) if event.forgotten else self.contact(event.contact)
             case MessageEvent():
                 self._message(event)
             case SentEvent():
@@ -125,7 +120,7 @@ class ChatModel:
         before, self.addresses = self.addresses, ranked(event.addresses)[: limits.SCREEN_ADDRESSES]
         for address in self.addresses:
             if address not in before:
-                self._add(None, LineKind.LISTENING, log_lines.listening(address))
+                self._log.add(None, LineKind.LISTENING, log_lines.listening(address))
 
     def _relay(self, event: RelayEvent) -> None:
         before = self.relays.get(event.address)
@@ -152,10 +147,12 @@ class ChatModel:
     def _connection(self, event: ConnectionEvent) -> None:
         if event.peer in self._relay_peers():
             return
-        conversation = self._open(event.peer)
+        opens = event.state is ConnectionState.OPEN
+        conversation = self._open(event.peer) if opens else self.conversations.get(event.peer)
         if conversation is None:
             return
-        if event.state is ConnectionState.OPEN:
+        if opens:
+            conversation.declined = False
             if event.path not in conversation.paths:
                 how = "directly at" if event.path is PathKind.DIRECT else "through the relay"
                 place = log_lines.endpoint(event.remote_address)
@@ -177,7 +174,9 @@ class ChatModel:
 
     def _message(self, event: MessageEvent) -> None:
         conversation = self._open(event.peer)
-        if conversation is None or conversation.declined or conversation.knows(event.message_id):
+        if conversation is None or conversation.knows(event.message_id):
+            return
+        if conversation.declined or conversation.blocked:
             return
         if not conversation.accepted:
             if len(conversation.held) < limits.SCREEN_HELD_MESSAGES:
@@ -188,7 +187,7 @@ class ChatModel:
         self._show_message(conversation, event)
 
     def _show_message(self, conversation: Conversation, event: MessageEvent) -> None:
-        self._add(conversation, LineKind.RECEIVED, log_lines.received(event.text))
+        self._log.add(conversation, LineKind.RECEIVED, log_lines.received(event.text))
         conversation.append(Message(event.message_id, event.text, event.sent_at))
         if conversation.peer != self.selected:
             conversation.unread += 1
@@ -204,7 +203,7 @@ class ChatModel:
     def begin_dial(self, address: str) -> None:
         """The user dials `address`."""
         self.dialing = peer_of(address)
-        self._add(None, LineKind.DIALING, log_lines.dialing(address))
+        self._log.add(None, LineKind.DIALING, log_lines.dialing(address))
         if self.dialing in self.conversations:
             self.conversations[self.dialing].steps.clear()
             self.conversations[self.dialing].outbound = True
@@ -212,20 +211,19 @@ class ChatModel:
     def dialed_relay(self, address: str) -> None:
         """The address was a relay's and it is connected."""
         self.dialing = None
-        self._add(None, LineKind.CONNECTED, log_lines.connected(address))
+        self._log.add(None, LineKind.CONNECTED, log_lines.connected(address))
 
     def dialed(self, address: str, peer: str, rtt_ms: float | None) -> None:
         """The address was a peer's and it is connected; it becomes the selected conversation."""
         self.dialing = None
-        self._add(None, LineKind.CONNECTED, log_lines.connected(address))
+        self._log.add(None, LineKind.CONNECTED, log_lines.connected(address))
         conversation = self._open(peer, wanted=True)
         if conversation is None:
             return
         if rtt_ms is not None:
             self.rtt(peer, rtt_ms)
-            self._add(None, LineKind.ROUND_TRIP, log_lines.round_trip(peer, rtt_ms))
+            self._log.add(None, LineKind.ROUND_TRIP, log_lines.round_trip(peer, rtt_ms))
         conversation.outbound = True
-        self.accept(peer)
         self.select(peer)
 
     def dial_failed(self, sentence: str) -> None:
@@ -238,30 +236,34 @@ class ChatModel:
         conversation = self._open(peer, wanted=True)
         if conversation is None or conversation.knows(message_id):
             return
-        self._add(conversation, LineKind.SENT, log_lines.sending(text))
+        self._log.add(conversation, LineKind.SENT, log_lines.sending(text))
         conversation.append(Message(message_id, text, self.clock.time(), Delivery.QUEUED))
         self._trim(conversation)
 
-    def history(self, peer: str, messages: Sequence[HistoryMessage]) -> None:
-        """Show what was said before, above what is there."""
-        spoken = any(message.outgoing for message in messages)
-        conversation = self._open(peer) if spoken else self.conversations.get(peer)
-        if conversation is None or conversation.declined:
+    def history(self, peer: str, messages: Sequence[HistoryMessage], *, complete: bool = False) -> None:
+        """Show what was said before, above what is there.
+
+        Args:
+            complete: nothing older is stored.
+        """
+        conversation = self.conversations.get(peer)
+        if conversation is None or not conversation.accepted:
             return
-        if spoken:
-            # We have answered this peer before, so it is no stranger.
-            self.accept(peer, show=conversation.connected)
-        if conversation.accepted:
-            conversation.remember(messages)
+        if not conversation.remember_page(messages, complete):
             self._trim(conversation)
 
     def wants_history(self, peer: str) -> bool:
         """Whether the history of this conversation should be read now; answers yes only once."""
         conversation = self.conversations.get(peer)
-        if conversation is None or conversation.asked:
-            return False
-        conversation.asked = True
-        return True
+        wants = conversation is not None and not conversation.asked
+        if conversation is not None:
+            conversation.asked = True
+        return wants
+
+    def wants_older(self, peer: str) -> str | None:
+        """Return the message before which an older page should be read now, and take it for asked."""
+        conversation = self.conversations.get(peer)
+        return conversation.begin_page() if conversation is not None else None
 
     def rtt(self, peer: str, rtt_ms: float | None) -> None:
         """The round-trip time to `peer` was measured."""
@@ -269,30 +271,90 @@ class ChatModel:
             self.conversations[peer].rtt_ms = rtt_ms
             self.conversations[peer].round_trips.append(rtt_ms)
 
-    def accept(self, peer: str, *, show: bool = True) -> None:
-        """Let a peer in: give out what it said meanwhile, and with `show` select it if nothing is selected."""
-        conversation = self.conversations.get(peer)
-        if conversation is None or conversation.accepted:
-            return
-        conversation.accepted, conversation.declined = True, False
-        if self.selected is None and show:
-            self.select(peer)
-        held, conversation.held = conversation.held, []
-        for event in held:
-            self._show_message(conversation, event)
-        if conversation.held_lost:
-            self.say(f"{conversation.held_lost} more messages came and were not kept.", peer)
+    # --- people -----------------------------------------------------------------------------------------------
 
-    def decline(self, peer: str) -> None:
-        """Turn a stranger away for as long as the program runs, unless the user dials it."""
+    def contacts(self, contacts: Iterable[Contact]) -> None:
+        """Take everybody into account whom the service knows at the start."""
+        everybody = list(contacts)
+        for contact in everybody:
+            self.roster.put(contact)
+        for contact in [one for one in everybody if one.standing is Standing.CONTACT][-limits.SCREEN_PAST :]:
+            self._open(contact.peer, wanted=True)
+        for contact in everybody:
+            self.contact(contact)
+
+    def contact(self, contact: Contact) -> None:
+        """The service says who a peer is: make or hide the conversation, give out what a stranger had said."""
+        peer = contact.peer
+        known = self.roster.put(contact)
         conversation = self.conversations.get(peer)
-        if conversation is not None and not conversation.accepted:
-            conversation.declined = True
+        is_new = known is None or known.standing is not Standing.CONTACT
+        if conversation is None and is_new and contact.standing is Standing.CONTACT:
+            conversation = self._open(peer, wanted=True)
+        if conversation is None:
+            return
+        was_accepted, before = conversation.accepted, conversation.contact
+        conversation.contact, conversation.name = contact, self.roster.name_of(peer)
+        if contact.impersonates and (before is None or before.impersonates != contact.impersonates):
+            self.fail(f"{conversation.name} uses the name of {contact.impersonates}, but is somebody else.")
+        if conversation.accepted and not was_accepted:
+            conversation.declined = conversation.refused = False
+            held, conversation.held = conversation.held, []
+            for event in held:
+                if not conversation.knows(event.message_id):
+                    self._show_message(conversation, event)
+            if conversation.held_lost:
+                self.say(f"{conversation.held_lost} more messages came and are in the history.", peer)
+        elif was_accepted and not conversation.accepted:
+            self._leave(peer)
+            if not conversation.blocked:
+                del self.conversations[peer]
+
+    def accepted_now(self, peer: str) -> None:
+        """The user let a stranger in: show the conversation if no other is open."""
+        if self.selected is None:
+            self.select(peer)
+
+    def turned_away(self, peer: str) -> None:
+        """The user declined a stranger, who may ask again by saying something."""
+        conversation = self.conversations.get(peer)
+        if conversation is not None:
+            conversation.declined = conversation.refused = True
             conversation.held.clear()
+            conversation.held_lost = 0
             self.say(f"You declined {conversation.name}.")
 
+    def forget(self, peer: str) -> None:
+        """A contact was forgotten, with everything that was said."""
+        self.forgotten(peer)
+        self.say(f"{log_lines.short_peer(peer)} and all that was said is forgotten.")
+
+    def forgotten(self, peer: str) -> None:
+        """The service knows nobody of this id any more; a stranger just turned away stays so."""
+        self._leave(peer)
+        self.roster.drop(peer)
+        conversation = self.conversations.get(peer)
+        if conversation is None:
+            return
+        if conversation.accepted:
+            del self.conversations[peer]
+        else:
+            conversation.contact = None
+            conversation.held.clear()
+
+    def _leave(self, peer: str) -> None:
+        """Go on to another conversation, if this one is open."""
+        if self.selected == peer:
+            others = [c.peer for c in self.accepted if c.peer != peer]
+            self.selected = None
+            if others:
+                self.select(others[0])
+
     def select(self, peer: str) -> None:
-        """Show the conversation with `peer`."""
+        """Show the conversation with `peer`, if it is a contact."""
+        contact = self.roster.get(peer)
+        if contact is not None and contact.standing is Standing.CONTACT:
+            self._open(peer, wanted=True)
         if peer in self.conversations and self.conversations[peer].accepted:
             left, self.selected = self.current, peer
             self.conversations[peer].unread = 0
@@ -306,24 +368,15 @@ class ChatModel:
             at = peers.index(self.selected) if self.selected in peers else -step
             self.select(peers[(at + step) % len(peers)])
 
-    def rename(self, names: Mapping[str, str]) -> None:
-        """Call the peers by these names from now on."""
-        self.names = names
-        for peer, conversation in self.conversations.items():
-            conversation.name = self.name_of(peer)
-
-    def name_of(self, peer: str) -> str:
-        """Return what to call a peer, safe to draw."""
-        name = self.names.get(peer)
-        return visible(name, Kind.NAME) if name else log_lines.short_peer(peer)
-
     def say(self, sentence: str, peer: str | None = None) -> None:
         """Add a quiet line; with `peer`, to that conversation."""
-        self._add(self.conversations.get(peer) if peer else None, LineKind.NOTE, log_lines.note(sentence))
+        self._log.add(self.conversations.get(peer) if peer else None, LineKind.NOTE, log_lines.note(sentence))
 
     def fail(self, sentence: str, peer: str | None = None) -> None:
         """Add a line about something that went wrong."""
-        self._add(self.conversations.get(peer) if peer else None, LineKind.FAILED, log_lines.failed(sentence))
+        self._log.add(
+            self.conversations.get(peer) if peer else None, LineKind.FAILED, log_lines.failed(sentence)
+        )
 
     # --- inside ----------------------------------------------------------------------------------------------
 
@@ -344,7 +397,7 @@ class ChatModel:
                 self.fail("Too many strangers are calling; new ones are not shown until some are answered.")
             return None
         conversation = self.conversations[peer] = Conversation(
-            peer, self.name_of(peer), outbound=peer == self.dialing
+            peer, self.roster.name_of(peer), self.roster.get(peer), outbound=peer == self.dialing
         )
         return conversation
 
@@ -358,8 +411,3 @@ class ChatModel:
             conversation.trim(limits.SCREEN_MESSAGES, limits.SCREEN_MESSAGES_CHARS)
         else:
             conversation.trim(limits.SCREEN_MESSAGES_IDLE, limits.SCREEN_MESSAGES_IDLE_CHARS)
-
-    def _add(self, conversation: Conversation | None, kind: LineKind, body: Content) -> None:
-        self._serial += 1
-        line = LogLine(self._serial, kind, self.clock.time(), body)
-        (self._lines if conversation is None else conversation.lines).append(line)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from p2pchat_core import limits
 from p2pchat_core.errors import AddressError, ConfigError
 from p2pchat_tui.command_line import make_parser
 from p2pchat_tui.preferences import Preferences
@@ -58,6 +59,9 @@ class Options:
         embedded_relay: whether to run a relay of our own when `relays` is empty.
         lan: whether that relay listens on the local network too, not only on this machine.
         stun: STUN servers besides the relays' own; none by default.
+        share_name: contacts may ask for `name`.
+        ephemeral: nothing but the identity is written to the disk.
+        retention_days: how long messages are kept, ``None`` for ever.
         relay_stun: whether relays are asked for our public address.
         log_file: where the log goes; ``None`` is standard error in headless mode and nowhere otherwise.
         preferences: what concerns the screen and the line mode only.
@@ -76,6 +80,9 @@ class Options:
     relay_stun: bool = True
     turn: tuple[str, ...] = ()
     name: str = ""
+    share_name: bool = True
+    ephemeral: bool = False
+    retention_days: int | None = None
     contacts_only: bool = False
     log_file: Path | None = None
     log_level: str = "warning"
@@ -97,6 +104,9 @@ class Options:
             name=self.name,
             contacts_only=self.contacts_only,
             relay_stun=self.relay_stun,
+            ephemeral=self.ephemeral,
+            retention_days=self.retention_days,
+            share_name=self.share_name,
             identity=self.identity,
         )
 
@@ -178,6 +188,9 @@ def read_arguments(argv: Sequence[str], *, default_data_dir: Path | None = None)
         parser.error("--contacts-only belongs to headless mode; the screen asks you about every stranger.")
     if found.plain and headless:
         parser.error("--plain and headless exclude each other.")
+    days = found.retention_days
+    if days is not None and not 1 <= days <= limits.RETENTION_MAX_DAYS:
+        parser.error(f"--retention-days takes a number from 1 to {limits.RETENTION_MAX_DAYS}, not {days}.")
     if found.no_stun and found.stun:
         parser.error("--stun and --no-stun exclude each other.")
     profile = _profile(parser, found.profile)
@@ -248,6 +261,9 @@ def make_options(arguments: Arguments, values: Mapping[str, Any]) -> Options:
         relay_stun=values.get("relay_stun", True),
         turn=tuple(dict.fromkeys(values.get("turn", ()))),
         name=values.get("name", ""),
+        share_name=values.get("share_name", True),
+        ephemeral=values.get("ephemeral", False),
+        retention_days=values.get("retention_days"),
         contacts_only=found.contacts_only,
         log_file=found.log_file,
         log_level=found.log_level,
@@ -273,11 +289,14 @@ def _flags(found: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
         "stun": ("--stun", found.stun or None),
         "turn": ("--turn", found.turn or None),
         "name": ("--name", found.name),
+        "share_name": ("--share-name", found.share_name),
+        "ephemeral": ("--ephemeral", found.ephemeral),
+        "retention_days": ("--retention-days", found.retention_days),
         "theme": ("--theme", found.theme),
     }
     flags = {key: value for key, (_, value) in options.items() if value is not None}
     names = {key: name for key, (name, _) in options.items() if key in flags}
-    for key in ("embedded_relay", "lan"):
+    for key in ("embedded_relay", "lan", "share_name", "ephemeral"):
         if flags.get(key) is False:
             names[key] = names[key].replace("--", "--no-", 1)
     if found.no_stun:

@@ -130,6 +130,7 @@ async def _main(
     code = 0
     try:
         await service.start()
+        await session.begin()
         background.spawn(typing.read(read_chunks(sys.stdin.fileno())), "input")
         background.spawn(typing.run(f"/connect {options.connect}" if options.connect else ""), "commands")
         await session.stopping.wait()

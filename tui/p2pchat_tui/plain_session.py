@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from p2pchat_core import limits
 from p2pchat_core.chat.events import (
     ConnectionEvent,
+    ContactEvent,
     ErrorEvent,
     Event,
     ListeningEvent,
@@ -23,8 +23,8 @@ from p2pchat_core.chat.events import (
 )
 from p2pchat_core.errors import CommandError, P2PChatError
 from p2pchat_tui import plain_words as words
-from p2pchat_tui.log_lines import format_ms, short_peer
-from p2pchat_tui.plain_talk import Talk
+from p2pchat_tui.log_lines import format_ms
+from p2pchat_tui.plain_people import PeopleCommands
 from p2pchat_tui.safe_text import clean_input
 
 if TYPE_CHECKING:
@@ -37,12 +37,11 @@ __all__ = ["Session"]
 
 logger = logging.getLogger(__name__)
 
-_DATE: Final = "%Y-%m-%d %H:%M"
 _QUOTED: Final = 40
 """Characters of our own message that a line about its fate repeats."""
 
 
-class Session:
+class Session(PeopleCommands):
     """Runs what is typed and says what happens. `stopping` is set when it should end.
 
     Args:
@@ -50,11 +49,9 @@ class Session:
     """
 
     def __init__(self, service: ChatService, lines: Lines, *, echo: bool) -> None:
+        super().__init__(service, lines)
         self.stopping = asyncio.Event()
-        self._service = service
-        self._lines = lines
         self._echo = echo
-        self._talk = Talk()
         self._addresses: tuple[str, ...] = ()
         self._sent: dict[str, str] = {}
 
@@ -85,12 +82,7 @@ class Session:
         while len(self._sent) > limits.SCREEN_LOG_LINES:
             del self._sent[next(iter(self._sent))]
         if self._echo:
-            await self._lines.say(f"You to {short_peer(peer)}: {shown}")
-
-    def _current(self) -> str:
-        if self._talk.current is None:
-            raise CommandError("You talk to nobody yet: /connect ADDRESS, or /to NAME.")
-        return self._talk.current
+            await self._lines.say(f"You to {self._talk.name(peer)}: {shown}")
 
     async def _connect(self, address: str) -> None:
         if not address:
@@ -106,30 +98,8 @@ class Session:
         if result.kind == "relay":
             await self._lines.say(f"The relay is connected{rtt}.")
             return
-        await self._let_in(result.peer)
+        await self._known(result.peer)
         await self._select(result.peer, rtt)
-
-    async def _let_in(self, peer: str) -> None:
-        for event in self._talk.accept(peer):
-            await self._say_message(event)
-
-    async def _select(self, peer: str, more: str = "") -> None:
-        self._talk.current = peer
-        self._lines.prompt = f"to {short_peer(peer)}> "
-        await self._lines.say(f"You talk to {short_peer(peer)} now{more}.")
-
-    async def _accept(self, name: str) -> None:
-        peer = self._talk.waiting_peer(name)
-        await self._lines.say(f"You let {short_peer(peer)} in.")
-        await self._let_in(peer)
-        if self._talk.current is None:
-            await self._select(peer)
-
-    async def _decline(self, name: str) -> None:
-        peer = self._talk.waiting_peer(name)
-        self._talk.decline(peer)
-        await self._lines.say(f"You turned {short_peer(peer)} away.")
-        await self._service.disconnect(peer)
 
     async def _peers(self, _argument: str) -> None:
         listed = self._talk.listed()
@@ -142,14 +112,14 @@ class Session:
                 about.append(f"waiting with {len(self._talk.waiting[peer])} messages")
             elif peer == self._talk.current:
                 about.append("you talk to them now")
-            await self._lines.say(f"{number}. {short_peer(peer)}: {', '.join(about)}")
+            await self._lines.say(f"{number}. {self._talk.name(peer)}: {', '.join(about)}")
 
     async def _to(self, name: str) -> None:
         if not name:
             raise CommandError("Say to whom: /to NAME.")
         peer = self._talk.find(name)
         if peer in self._talk.waiting:
-            raise CommandError(f"{short_peer(peer)} is waiting; /accept first.")
+            raise CommandError(f"{self._talk.name(peer)} is waiting; /accept first.")
         await self._select(peer)
 
     async def _address(self, _argument: str) -> None:
@@ -167,21 +137,9 @@ class Session:
         for relay in status.relays:
             await self._lines.say(words.relay_status(relay, time.time()))
         for connection in status.connections:
-            await self._lines.say(words.connection_status(connection))
+            await self._lines.say(words.connection_status(connection, self._talk.name(connection.peer)))
         if not status.connections:
             await self._lines.say("Nobody is connected.")
-
-    async def _history(self, argument: str) -> None:
-        if argument and not (argument.isdecimal() and 1 <= int(argument[:9]) <= limits.HISTORY_PAGE):
-            raise CommandError(f"/history takes a number from 1 to {limits.HISTORY_PAGE}.")
-        peer = self._current()
-        messages = await self._service.history(peer, int(argument or limits.PLAIN_HISTORY))
-        if not messages:
-            await self._lines.say(f"Nothing was said with {short_peer(peer)} yet.")
-        for message in messages:
-            who = f"You ({message.state.value})" if message.outgoing else short_peer(peer)
-            at = time.strftime(_DATE, time.localtime(message.sent_at))
-            await self._lines.say(f"History, {at}, {who}: {words.one_line(message.text)}")
 
     async def _disconnect(self, _argument: str) -> None:
         await self._service.disconnect(self._current())
@@ -198,13 +156,25 @@ class Session:
 
     _COMMANDS: ClassVar[Mapping[str, Callable[[Session, str], Awaitable[None]]]] = {
         "connect": _connect,
-        "accept": _accept,
-        "decline": _decline,
         "peers": _peers,
         "to": _to,
         "address": _address,
         "status": _status,
-        "history": _history,
+        "accept": PeopleCommands._accept,
+        "decline": PeopleCommands._decline,
+        "block": PeopleCommands._block,
+        "unblock": PeopleCommands._unblock,
+        "contacts": PeopleCommands._contacts,
+        "contact": PeopleCommands._contact,
+        "rename": PeopleCommands._rename,
+        "notes": PeopleCommands._notes,
+        "verify": PeopleCommands._verify,
+        "keep": PeopleCommands._keep,
+        "forget": PeopleCommands._forget,
+        "history": PeopleCommands._history,
+        "search": PeopleCommands._search,
+        "links": PeopleCommands._links,
+        "export": PeopleCommands._export,
         "disconnect": _disconnect,
         "cancel": _cancel,
         "quit": _quit,
@@ -232,9 +202,14 @@ class Session:
                 if event.state is not RelayState.CONNECTING:
                     await self._lines.say(words.relay(event))
             case StepEvent() if not self._talk.is_relay(event.peer) or not event.ok:
-                await self._lines.say(words.step(event))
+                await self._lines.say(words.step(event, self._talk.name(event.peer)))
             case ConnectionEvent():
                 await self._connection(event)
+            case ContactEvent():
+                if event.forgotten:
+                    self._talk.forget(event.contact.peer)
+                else:
+                    await self.contact_changed(event.contact)
             case MessageEvent():
                 shown, ask = self._talk.message(event)
                 if shown:
@@ -244,7 +219,7 @@ class Session:
             case SentEvent():
                 text = self._sent.get(event.message_id, "")
                 done = "Delivered" if event.delivered else "Sent"
-                await self._lines.say(f"{done} to {short_peer(event.peer)}: {text}".rstrip(": "))
+                await self._lines.say(f"{done} to {self._talk.name(event.peer)}: {text}".rstrip(": "))
             case ErrorEvent():
                 await self._lines.say(words.error(event))
             case _:
@@ -262,19 +237,10 @@ class Session:
         if self._talk.is_relay(event.peer):
             return
         ask = self._talk.connection(event)
-        await self._lines.say(words.connection(event))
+        await self._lines.say(words.connection(event, self._talk.name(event.peer)))
         if ask:
             await self._meet(event.peer)
 
     async def _meet(self, peer: str) -> None:
-        """Ask about a caller, unless the user has answered them in an earlier run."""
-        with contextlib.suppress(P2PChatError):
-            if any(message.outgoing for message in await self._service.history(peer, limits.SCREEN_HISTORY)):
-                await self._let_in(peer)
-                if self._talk.current is None:
-                    await self._select(peer)
-                return
-        await self._lines.say(words.stranger(short_peer(peer)))
-
-    async def _say_message(self, event: MessageEvent) -> None:
-        await self._lines.say(f"{short_peer(event.peer)}: {words.one_line(event.text)}", at=event.sent_at)
+        """Ask about a caller."""
+        await self._lines.say(words.stranger(self._talk.name(peer)))

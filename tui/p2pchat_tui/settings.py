@@ -63,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything that can be set, with what it is if nobody sets it. The keys of a profile's section are the same."""
 
     name: Annotated[str, msgspec.Meta(max_length=limits.SETTINGS_MAX_NAME)] = ""
+    share_name: bool = True
+    ephemeral: bool = False
+    retention_days: Annotated[int, msgspec.Meta(ge=1, le=limits.RETENTION_MAX_DAYS)] | None = None
     relays: tuple[str, ...] = ()
     embedded_relay: bool = True
     lan: bool = False
@@ -79,12 +82,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 ENVIRONMENT: Final = {
     f"P2PCHAT_{name.replace('.', '_').upper()}": name
     for name in (
-        *("name", "relays", "embedded_relay", "lan", "stun", "relay_stun", "turn", "theme", "reduced_motion"),
+        *("name", "share_name", "ephemeral", "retention_days"),
+        *("relays", "embedded_relay", "lan", "stun", "relay_stun", "turn", "theme", "reduced_motion"),
         *("timestamps", "notifications.bell", "notifications.desktop", "notifications.hide_text"),
     )
 }
 """Variable -> the setting it sets. The keys are the exception: they are a table, and belong into the file."""
 _LISTS: Final = frozenset({"relays", "stun", "turn"})
+_NUMBERS: Final = frozenset({"retention_days"})
 _TEXTS: Final = frozenset({"name", "theme", "timestamps", "notifications.desktop"})
 _TRUTH: Final = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
@@ -244,6 +249,8 @@ def _from_text(key: str, text: str) -> Any:
         return [_turn_from_text(word) for word in text.replace(",", " ").split()]
     if key in _LISTS:
         return text.replace(",", " ").split()
+    if key in _NUMBERS:
+        return int(text) if text.isdecimal() and len(text) < 10 else text
     return text if key in _TEXTS else _TRUTH.get(text.lower(), text)
 
 
@@ -312,6 +319,8 @@ def _problem(error: msgspec.ValidationError) -> tuple[str, str]:
         return key, f"it is one of {', '.join(_CHOICES[key])}"
     if key.startswith("turn"):
         return key, "expected turn:host:port"
+    if key == "retention_days":
+        return key, f"expected a number of days from 1 to {limits.RETENTION_MAX_DAYS}"
     if key == "theme":
         return key, "the name of a theme is made of small letters, digits and -"
     return key, words[:1].lower() + words[1:]

@@ -7,8 +7,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from p2pchat_tui.bridge import Service, ServiceFactory
     from p2pchat_tui.options import Options
+    from p2pchat_tui.services import Service, ServiceFactory
 
 __all__ = ["service_factory"]
 

@@ -91,7 +91,7 @@ class StepEvent:
         step: 1 to 8 as numbered in docs/architecture.md.
         name: the step in a few words.
         ms: milliseconds this step took.
-        detail: one line more, such as the failure or the candidate pair.
+        detail: a line more, such as the failure or the candidate pair; behind it what both sides said in this step.
     """
 
     peer: str

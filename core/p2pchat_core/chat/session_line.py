@@ -17,7 +17,7 @@ from p2pchat_core.errors import (
     StreamClosedError,
     UnsupportedProtocolError,
 )
-from p2pchat_core.net.round_trip import RoundTrip
+from p2pchat_core.wire.round_trips import RoundTrip
 from p2pchat_core.wire.session import FAREWELL, SESSION_PROTOCOL, Farewell, Speaker
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from p2pchat_core.errors import P2PChatError, StreamLimitError
 from p2pchat_core.limits import HANDLER_GRACE, MAX_STREAMS_PER_CONNECTION
 from p2pchat_core.net.negotiation import answer, select_one
-from p2pchat_core.net.round_trip import RoundTrip
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.wire.circuit_budget import CircuitBudget
+from p2pchat_core.wire.round_trips import RoundTrip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

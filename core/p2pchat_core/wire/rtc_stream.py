@@ -14,7 +14,12 @@ from google.protobuf.message import DecodeError
 
 from p2pchat_core.errors import LocalProtocolError, RemoteProtocolError
 from p2pchat_core.limits import RTC_MAX_FRAME, RTC_MAX_PAYLOAD
-from p2pchat_core.multiformats.varint import LengthPrefixedReader, length_prefixed
+from p2pchat_core.multiformats.varint import (
+    LengthPrefixedReader,
+    decode_uvarint,
+    encode_uvarint,
+    length_prefixed,
+)
 from p2pchat_core.pb import rtc_stream_pb2
 
 if TYPE_CHECKING:
@@ -194,6 +199,11 @@ class RtcStream:
         Raises:
             RemoteProtocolError: a frame is damaged or too long; abort the stream.
         """
+        if not self._frames.buffered and (data := _only_data(message)):
+            if self._read is ReadState.OPEN:
+                self._data.append(data)
+            self._step(Input.DATA)
+            return
         self._frames.feed(message)
         while (frame := self._frames.next()) is not None:
             self._receive_frame(frame)
@@ -217,9 +227,10 @@ class RtcStream:
         if self._write is not WriteState.OPEN:
             raise LocalProtocolError(f"Cannot send data: this direction is {self._write.value}.")
         for start in range(0, len(data), RTC_MAX_PAYLOAD):
-            payload = data[start : start + RTC_MAX_PAYLOAD]
-            frame = rtc_stream_pb2.Message(message=payload).SerializeToString()
-            self._output.append(length_prefixed(frame))
+            payload = data[start : start + RTC_MAX_PAYLOAD] if len(data) > RTC_MAX_PAYLOAD else data
+            # Written by hand: the generated class would copy the data twice more.
+            field = _MESSAGE_FIELD + encode_uvarint(len(payload))
+            self._output.append(b"".join((encode_uvarint(len(field) + len(payload)), field, payload)))
 
     def close_write(self) -> None:
         """End our direction with FIN; does nothing if it has ended."""
@@ -266,6 +277,24 @@ class RtcStream:
             if flag is not None:
                 frame = rtc_stream_pb2.Message(flag=int(flag)).SerializeToString()  # type: ignore[arg-type]
                 self._output.append(length_prefixed(frame))
+
+
+_MESSAGE_FIELD: Final = b"\x12"
+"""How the field `message` begins: number 2, length-delimited."""
+
+
+def _only_data(message: bytes) -> bytes | None:
+    """Return the data if `message` is one whole frame with nothing else in it: nearly all of them are."""
+    if len(message) > RTC_MAX_FRAME:
+        return None
+    try:
+        length, start = decode_uvarint(message)
+        if length != len(message) - start or message[start : start + 1] != _MESSAGE_FIELD:
+            return None
+        size, start = decode_uvarint(message, start + 1)
+    except RemoteProtocolError:
+        return None  # said by whoever looks at it more closely
+    return message[start:] if size == len(message) - start else None
 
 
 _FLAG_INPUTS: Final = {

@@ -10,9 +10,19 @@ from aiortc import RTCSctpCapabilities
 from p2pchat_core.net.webrtc.sctp_channels import GuardedSctp, SctpChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
-__all__ = ["Dtls", "End", "connected_pair", "settle"]
+__all__ = ["Dtls", "End", "chunk_kinds", "connected_pair", "settle"]
+
+
+def chunk_kinds(packet: bytes) -> list[int]:
+    """The types of the chunks in a packet."""
+    kinds, position = [], 12
+    while position + 4 <= len(packet):
+        kinds.append(packet[position])
+        length = int.from_bytes(packet[position + 2 : position + 4], "big")
+        position += length + -length % 4
+    return kinds
 
 
 class Dtls:
@@ -32,12 +42,13 @@ class Dtls:
     def _unregister_data_receiver(self, receiver: object) -> None:
         self.receiver = None
 
-    async def _send_data(self, packet: bytes) -> None:
+    def send_packets(self, packets: Sequence[bytes]) -> None:
         if self.state != "connected":
             raise ConnectionError("not connected")
-        self.sent.append(packet)
-        if self.other is not None and not self.drop(packet):
-            asyncio.get_running_loop().create_task(self.other._deliver(packet))
+        for packet in packets:
+            self.sent.append(packet)
+            if self.other is not None and not self.drop(packet):
+                asyncio.get_running_loop().create_task(self.other._deliver(packet))
 
     async def _deliver(self, packet: bytes) -> None:
         if self.receiver is not None:
@@ -75,6 +86,11 @@ class End:
         channel = self.sctp.open_channel(label)
         self.watch(channel)
         return channel
+
+    def expire(self) -> None:
+        """Let the retransmission timer run out."""
+        self.sctp._sender.timeout(float("inf"))
+        self.sctp.flush()
 
     async def inject(self, packet: bytes) -> None:
         """Receive `packet` from the peer."""

@@ -24,6 +24,9 @@ _SIGNS = (
     ("– ·", "a step: the other side's, still to come"),
     ("◌ ✓ ✓✓", "a message: waiting, sent, received by the peer"),
     ("› ‹", "sent, received"),
+    ("~ name", "what they call themselves; a name without ~ is one you gave"),
+    ("✓ ver.", "verified: you compared the words of the contact card"),
+    ("⚠ ⊘", "somebody with the name of a contact; blocked"),
 )
 _MORE_KEYS = (
     ("Enter", "Send the message, or connect to the address"),
@@ -56,8 +59,11 @@ def _page(keys: Keys) -> Content:
         Content(""),
         Content.styled("Keys", "bold $primary"),
     ]
-    lines += [_row(keys.shown(action.name), action.about) for action in (*ACTIONS, PALETTE)]
+    having = [action for action in (*ACTIONS, PALETTE) if keys.key(action.name)]
+    lines += [_row(keys.shown(action.name), action.about) for action in having]
     lines += [_row(key, about) for key, about in _MORE_KEYS]
+    lines += [Content(""), Content.styled(f"Without a key, by {keys.shown(PALETTE.name)}", "bold $primary")]
+    lines += [_row("", action.about) for action in ACTIONS if not keys.key(action.name)]
     lines += [Content(""), Content.styled("Signs", "bold $primary")]
     lines += [_row(sign, about) for sign, about in _SIGNS]
     return Content("\n").join(lines)

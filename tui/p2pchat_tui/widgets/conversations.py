@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from p2pchat_core.chat.events import PathKind
+from p2pchat_tui.keys import keys_of
 from p2pchat_tui.safe_text import Kind, visible
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def _entry(conversation: Conversation, selected: bool, width: int) -> Content:
     first = Content.assemble((sign, style), " ", name, " " * max(1, room), (count, "bold $text-accent"))
     badge = {PathKind.DIRECT: "direct", PathKind.RELAYED: "relayed"}.get(conversation.path or PathKind.DIRECT)
     words = badge if conversation.path is not None and badge else "away"
+    if conversation.contact is not None and conversation.contact.impersonates:
+        words = f"⚠ not who you know · {words}"
     return Content.assemble(first, "\n  ", (words, style), (_last_words(conversation), "$text-muted"))
 
 
@@ -97,6 +100,10 @@ class ConversationList(ScrollableContainer, can_focus=False):
         self.border_title = Content("Conversations")
         self._peers: list[str] = []
         self._last: tuple[Sequence[Conversation], str | None] = ((), None)
+
+    def on_mount(self) -> None:
+        """Say how to find one of many."""
+        self.border_subtitle = Content.styled(f"{keys_of(self.app).shown('find')} find", "$text-muted")
 
     def compose(self) -> ComposeResult:
         """Start with a word instead of a conversation."""

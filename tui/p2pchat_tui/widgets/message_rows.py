@@ -5,7 +5,6 @@ Our own messages and the peer's differ by the name above them and by the state b
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,6 +13,7 @@ from textual.content import Content
 from textual.strip import Strip
 from textual.visual import RenderOptions
 
+from p2pchat_tui.links import LINK
 from p2pchat_tui.safe_text import Kind, visible
 from p2pchat_tui.widgets.log_view import with_base
 
@@ -34,8 +34,8 @@ LINES_PER_MESSAGE: Final = 1024
 """Selections name a line by the message's serial times this, plus the line within it."""
 
 _WRAP: RulesMap = {"text_wrap": "wrap", "text_overflow": "fold"}
-_LINK = re.compile(r"https?://[^\s<>\"]+")
 _RULE: Final = "▎ "
+_MARK: Final = "▶ "
 _TIME: Final = 9  # " 12:01 ✓✓"
 _ROOM_FOR_TIME: Final = 40
 _WIDEST: Final = 100  # cells; longer lines are hard to read
@@ -61,9 +61,15 @@ class Painter:
     times: str = "%H:%M"
 
     def draw(
-        self, message: Message, before: Message | None, serial: int, selection: Selection | None = None
+        self,
+        message: Message,
+        before: Message | None,
+        serial: int,
+        selection: Selection | None = None,
+        *,
+        marked: bool = False,
     ) -> list[Strip]:
-        """Return the rows of `message`, which comes after `before`."""
+        """Return the rows of `message`, which comes after `before`; `marked` is the one that was looked for."""
         rows: list[Strip] = []
         new_day = before is None or day_of(before.at) != day_of(message.at)
         if new_day:
@@ -78,14 +84,18 @@ class Painter:
             rows.append(
                 self._line(Content.styled(self.us if message.outgoing else self.them, f"bold {style}"))
             )
-        return rows + self._body(message, serial, style, selection)
+        return rows + self._body(message, serial, style, selection, marked)
 
-    def _body(self, message: Message, serial: int, style: str, selection: Selection | None) -> list[Strip]:
+    def _body(
+        self, message: Message, serial: int, style: str, selection: Selection | None, marked: bool
+    ) -> list[Strip]:
         text = Content.styled(visible(message.text, Kind.MESSAGE), "$foreground")
-        text = text.highlight_regex(_LINK, style="underline") if "://" in message.text else text
+        text = text.highlight_regex(LINK, style="underline") if ":" in message.text else text
+        text = text.stylize("bold") if marked else text
         aside = self._aside(message)
         room = max(2, min(_WIDEST, self.width - len(_RULE) - aside.cell_length))
-        rule = self._strips(Content.styled(_RULE, style), len(_RULE))[0]
+        sign = Content.styled(_MARK, "bold $text-warning") if marked else Content.styled(_RULE, style)
+        rule = self._strips(sign, len(_RULE))[0]
         options = RenderOptions(self.get_style, _WRAP, selection, self.selection_style)
         rows = []
         for number, words in enumerate(text.render_strips(room, None, self.base, options)):

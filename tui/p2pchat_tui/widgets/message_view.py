@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.content import Content
 from textual.geometry import Offset, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
@@ -14,6 +16,7 @@ from textual.visual import RenderOptions
 
 from p2pchat_tui.keys import keys_of
 from p2pchat_tui.preferences import preferences_of
+from p2pchat_tui.roster import badges
 from p2pchat_tui.safe_text import Kind, visible
 from p2pchat_tui.widgets.message_blocks import Anchor, MessageBlocks
 from p2pchat_tui.widgets.message_rows import LINES_PER_MESSAGE, Painter
@@ -25,9 +28,24 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageView"]
 
+_NEAR_TOP: Final = 150
+"""Messages above the view, below which older ones are wanted."""
+
 
 class MessageView(ScrollView, can_focus=True):
     """Shows one conversation; keeps nothing of it but what is drawn."""
+
+    @dataclass
+    class NearTop(Message):
+        """The reader comes near the oldest message that is loaded."""
+
+        peer: str
+
+    @dataclass
+    class TitleClicked(Message):
+        """The name of the peer was clicked."""
+
+        peer: str
 
     DEFAULT_CLASSES = "pane"
     ALLOW_SELECT: ClassVar[bool] = True
@@ -44,6 +62,7 @@ class MessageView(ScrollView, can_focus=True):
         self._width = 0
         self._blocks: MessageBlocks | None = None
         self._settling = False
+        self._marked: int | None = None
 
     # --- what the screen tells -------------------------------------------------------------------------------------
 
@@ -58,6 +77,7 @@ class MessageView(ScrollView, can_focus=True):
         self._us, self._now = us, now
         if conversation is not self._conversation:
             self._conversation, self._following, self._missed = conversation, True, 0
+            self._marked = None
             self._seen = conversation.end if conversation else 0
             self._blocks = MessageBlocks(conversation) if conversation else None
             self.refresh()
@@ -91,10 +111,23 @@ class MessageView(ScrollView, can_focus=True):
         self._settle()
         self._title()
 
+    def go_to(self, serial: int) -> None:
+        """Show one message, marked, with what was said around it."""
+        if self._blocks is None:
+            return
+        self._following, self._marked = False, serial
+        self._settle(Anchor(max(self._blocks.conversation.first, serial - 3), 0))
+        self._title()
+
+    @property
+    def marked(self) -> int | None:
+        """The serial of the message that was gone to."""
+        return self._marked
+
     def _title(self) -> None:
         conversation = self._conversation
         if conversation is not None:
-            self.border_title = Content(conversation.name)
+            self.border_title = _title(conversation)
         key = keys_of(self.app).shown("log_end")
         if self._following:
             self._missed = 0
@@ -143,6 +176,9 @@ class MessageView(ScrollView, can_focus=True):
             self.refresh()
         finally:
             self._settling = False
+        talk = blocks.conversation
+        if not self._following and blocks.anchor(top).serial - talk.first < _NEAR_TOP and not talk.complete:
+            self.post_message(self.NearTop(talk.peer))
 
     # --- what Textual tells -------------------------------------------------------------------------------------
 
@@ -170,8 +206,11 @@ class MessageView(ScrollView, can_focus=True):
         self._forget_rows()
 
     def on_click(self, event: events.Click) -> None:
-        """A click on the lower edge, where it says how many came, goes there."""
-        if not self._following and event.screen_y == self.region.bottom - 1:
+        """A click on the name opens the card; one on the lower edge, where it says how many came, goes there."""
+        if self._conversation is not None and event.screen_y == self.region.y:
+            event.stop()
+            self.post_message(self.TitleClicked(self._conversation.peer))
+        elif not self._following and event.screen_y == self.region.bottom - 1:
             event.stop()
             self.to_end()
 
@@ -187,9 +226,10 @@ class MessageView(ScrollView, can_focus=True):
             return Strip.blank(width, blank)
         (serial, row), strips = found
         selection, message = self._selection_in(serial), self._conversation.message(serial)
-        if selection is not None and message is not None:
+        marked = serial == self._marked
+        if (selection is not None or marked) and message is not None:
             before = self._conversation.message(serial - 1)
-            strips = self._painter().draw(message, before, serial, selection)
+            strips = self._painter().draw(message, before, serial, selection, marked=marked)
         return (
             strips[row].adjust_cell_length(width, blank) if row < len(strips) else Strip.blank(width, blank)
         )
@@ -242,3 +282,10 @@ class MessageView(ScrollView, can_focus=True):
     def selection_updated(self, selection: Selection | None) -> None:
         """Draw the selection as it grows."""
         self.refresh()
+
+
+def _title(conversation: Conversation) -> Content:
+    title = Content(conversation.name)
+    for words, style in badges(conversation.contact):
+        title = title.append("  ").append(Content.styled(words, style))
+    return title

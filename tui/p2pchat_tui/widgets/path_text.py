@@ -47,7 +47,7 @@ def path_text(conversation: Conversation | None, dialing: bool, now: float, widt
     if path is PathKind.DIRECT:
         lines = _direct(conversation, way, sign, style, width)
     else:
-        lines = _relayed(conversation, way, sign, style, now)
+        lines = _relayed(conversation, way, sign, style, now, width)
     lines += _speed(conversation, width)
     return Content("\n").join(lines)
 
@@ -55,38 +55,37 @@ def path_text(conversation: Conversation | None, dialing: bool, now: float, widt
 def _direct(conversation: Conversation, way: OpenPath, sign: str, style: str, width: int) -> list[Content]:
     lines = [Content.assemble((f"{sign} direct", f"bold {style}"), (", without relay", "$text-muted"))]
     last = conversation.steps.get(8)
-    ends = last.detail.split(" ⇄ ") if last is not None and last.ok else []
+    ends = last.detail.partition("\n")[0].split(" ⇄ ") if last is not None and last.ok else []
     if len(ends) != 2:
         address = safe_text(endpoint(way.event.remote_address), Kind.ADDRESS)
         return [*lines, _field("with ", address)]
     kind = _kind(*ends)
     if kind in _WHY:
-        why = Content.styled(f"{_NAMES[kind]}: {_WHY[kind]}", "$text-muted")
-        lines += [Content.assemble("  ", line.rstrip()) for line in why.wrap(max(8, width - 2))]
+        lines += _wrapped(f"{_NAMES[kind]}: {_WHY[kind]}", width)
     lines.append(_field("us   ", safe_text(ends[0], Kind.ADDRESS)))
     lines.append(_field("them ", safe_text(ends[1], Kind.ADDRESS)))
     return lines
 
 
-def _relayed(conversation: Conversation, way: OpenPath, sign: str, style: str, now: float) -> list[Content]:
+def _relayed(
+    conversation: Conversation, way: OpenPath, sign: str, style: str, now: float, width: int
+) -> list[Content]:
     lines = [Content.assemble((f"{sign} relayed", f"bold {style}"), (", through the relay", "$text-muted"))]
     failed = any(not report.ok for report in conversation.steps.values())
     why = "direct did not work, see above" if failed else "a direct connection is being tried"
-    lines.append(Content.styled(f"  why: {why}", "$text-muted"))
-    age, limit = max(0.0, now - way.opened_at), way.limit
-    if limit is not None and limit.seconds is not None:
-        left = duration(max(0.0, limit.seconds - age))
-        lines.append(
-            _field("time ", Content.styled(f"{left} of {duration(limit.seconds)} left", "$text-warning"))
-        )
-    if limit is not None and limit.bytes is not None:
-        left = _size(max(0, limit.bytes - way.carried))
-        lines.append(
-            _field("data ", Content.styled(f"at most {left} of {_size(limit.bytes)} left", "$text-warning"))
-        )
-    if limit is None and way.event.limited:
+    lines += _wrapped(f"why: {why}", width)
+    age, event = max(0.0, now - way.opened_at), way.event
+    if event.limit_seconds is not None:
+        left = duration(max(0.0, event.limit_seconds - age))
+        words = f"{left} of {duration(event.limit_seconds)} left"
+        lines.append(_field("time ", Content.styled(words, "$text-warning")))
+    if event.limit_bytes is not None:
+        left = _size(max(0, event.limit_bytes - way.carried))
+        words = f"{left} of {_size(event.limit_bytes)} left"
+        lines.append(_field("data ", Content.styled(words, "$text-warning")))
+    if event.limited and event.limit_seconds is None and event.limit_bytes is None:
         words = f"the relay will end it; {duration(age)} and {_size(way.carried)} used"
-        lines.append(_field("limit ", Content.styled(words, "$text-warning")))
+        lines += [line.stylize("$text-warning") for line in _wrapped(words, width)]
     lines.append(_field("with ", safe_text(endpoint(way.event.remote_address), Kind.ADDRESS)))
     return lines
 
@@ -154,6 +153,12 @@ def _size(count: int) -> str:
         if count < 1 << 20
         else f"{count / (1 << 20):.1f} MiB"
     )
+
+
+def _wrapped(words: str, width: int) -> list[Content]:
+    """Return a sentence below what it explains."""
+    lines = Content.styled(words, "$text-muted").wrap(max(8, width - 2))
+    return [Content.assemble("  ", line.rstrip()) for line in lines]
 
 
 def _field(label: str, value: Content) -> Content:

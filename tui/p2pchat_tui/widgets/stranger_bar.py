@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from textual.containers import Horizontal
 from textual.content import Content
@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import Button, Static
 
 from p2pchat_tui.keys import keys_of
+from p2pchat_tui.safe_text import Kind, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,35 +22,37 @@ if TYPE_CHECKING:
 
 __all__ = ["StrangerBar"]
 
+_ANSWERS: Final[tuple[tuple[str, str, Literal["default", "success", "error"]], ...]] = (
+    ("accept", "Accept", "success"),
+    ("decline", "Decline", "default"),
+    ("block", "Block", "error"),
+)
+"""Action, words, and the kind of button."""
+
 
 class StrangerBar(Horizontal):
-    """One line with two buttons, there only while somebody waits."""
+    """One line with three buttons, there only while somebody waits; it never takes the focus."""
 
     @dataclass
     class Decided(Message):
-        """The user pressed one of the buttons."""
+        """The user pressed a button, or the question itself: accept, decline, block or card."""
 
-        accepted: bool
+        answer: str
+        peer: str
 
     def __init__(self) -> None:
         super().__init__(id="stranger-bar")
         self.display = False
+        self._peer = ""
 
     def compose(self) -> ComposeResult:
         """Make the question and its answers."""
         yield Static(id="stranger-text")
-        yield Button(
-            Content(f"Accept {keys_of(self.app).shown('accept')}"),
-            id="accept",
-            compact=True,
-            variant="success",
-        )
-        yield Button(
-            Content(f"Decline {keys_of(self.app).shown('decline')}"),
-            id="decline",
-            compact=True,
-            variant="error",
-        )
+        keys = keys_of(self.app)
+        for name, label, variant in _ANSWERS:
+            # There is hardly room for the question beside them, and this one asks first anyway.
+            key = "" if name == "block" else keys.shown(name)
+            yield Button(Content(f"{label} {key}".rstrip()), id=name, compact=True, variant=variant)
 
     def show(self, strangers: Sequence[Conversation]) -> None:
         """Ask about the first of `strangers`."""
@@ -57,18 +60,32 @@ class StrangerBar(Horizontal):
         if not strangers:
             return
         first = strangers[0]
+        self._peer = first.peer
         count = len(first.held) + first.held_lost
-        held = f" {count} message{'s' if count != 1 else ''} held." if count else ""
+        held = f" ({count} message{'s' if count != 1 else ''} held)" if count else ""
         others = f" (+{len(strangers) - 1})" if len(strangers) > 1 else ""
-        self.query_one("#stranger-text", Static).update(
-            Content.assemble(
+        claimed = first.contact.impersonates if first.contact is not None else ""
+        self.set_class(bool(claimed), "-loud")
+        if claimed:
+            known = visible(claimed, Kind.NAME)
+            words = Content.assemble(
+                ("⚠ ", "bold $text-error"),
+                (f"{first.name} wants to talk, but is NOT the {known} you know.", "bold $text-error"),
+                (f"{held}{others}", "$foreground"),
+            )
+        else:
+            words = Content.assemble(
                 ("? ", "bold $text-warning"),
                 (first.name, "bold $foreground"),
-                (f" wants to talk.{held}{others}", "$foreground"),
+                (f" wants to talk{held}{others}", "$foreground"),
             )
-        )
+        self.query_one("#stranger-text", Static).update(words)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Pass the decision on."""
         event.stop()
-        self.post_message(self.Decided(event.button.id == "accept"))
+        self.post_message(self.Decided(event.button.id or "", self._peer))
+
+    def on_click(self) -> None:
+        """A click on the question opens the card."""
+        self.post_message(self.Decided("card", self._peer))

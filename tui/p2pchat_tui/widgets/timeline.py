@@ -152,7 +152,9 @@ def timeline(
             lines += _indented(Content.styled(STEP_WORDS[number], "$text-muted"), width)
         if report is not None and report.detail and (number in opened or not report.ok):
             style = "$foreground" if report.ok else "$text-error"
-            lines += _indented(safe_text(report.detail, Kind.SENTENCE, style), width)
+            # What was sent may have many lines (SDP, candidates); without being asked, one of them is enough.
+            detail = report.detail if number in opened else report.detail.partition("\n")[0]
+            lines += _indented(safe_text(detail, Kind.MESSAGE, style), width)
         blocks.append(Content("\n").join(lines))
     return blocks
 

@@ -31,9 +31,10 @@ RELAY_SIGNS = {
 class TitleBar(Horizontal):
     """One line, always there."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, ephemeral: bool = False) -> None:
         super().__init__(id="title-bar")
         self._nick = name
+        self._ephemeral = ephemeral
 
     def compose(self) -> ComposeResult:
         """Make the two halves."""
@@ -47,6 +48,8 @@ class TitleBar(Horizontal):
             parts += [("  ", ""), safe_text(self._nick, Kind.NAME, "bold $foreground")]
         if peer_id:
             parts += [("  ", ""), (short_peer(peer_id), "$text-muted")]
+        if self._ephemeral:
+            parts += [("  ", ""), ("nothing kept", "$text-warning")]
         self.query_one("#title-who", Static).update(Content.assemble(*parts))
         self.query_one("#title-relay", Static).update(relay_summary(peer_id, relays, trouble))
 

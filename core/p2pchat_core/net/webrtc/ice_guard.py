@@ -4,6 +4,7 @@ Everything is done in subclasses; nothing of the library is patched. Each guard 
 in ``tests/net/webrtc/test_ice_guard.py`` show what happens without it. They are tied to aioice 0.13: look through them
 when that version changes (`GUARDED_AIOICE`).
 
+* Datagrams are read and written many at a time (`udp`), and those of DTLS skip the queue once it is connected.
 * Datagrams that are neither STUN nor from the far end of one of our pairs are dropped, as are empty ones: one empty
   datagram from anybody ends a plain aiortc connection.
 * The queue to DTLS is bounded.
@@ -20,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from aioice import Candidate, Connection, ice, stun
@@ -32,9 +32,10 @@ from p2pchat_core.limits import (
     ICE_QUEUE,
     ICE_RESENDS,
 )
+from p2pchat_core.net.webrtc.udp import UdpSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from p2pchat_core.wire.candidate import CandidatePolicy
 
@@ -45,9 +46,10 @@ logger = logging.getLogger(__name__)
 GUARDED_AIOICE: Final = "0.13."
 _COMPONENT: Final = 1
 _CHECK_INTERVAL: Final = 0.02  # between two first checks (RFC 8445 section 14.2 asks for at least 5 ms)
-_SOCKET_BUFFER: Final = 1024 * 1024
 _STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
 _STUN_HEADER: Final = 20
+_DTLS_FIRST: Final = 20
+_DTLS_LAST: Final = 63
 
 
 def _is_stun(data: bytes) -> bool:
@@ -63,12 +65,32 @@ class GuardedStun(ice.StunProtocol):
         super().__init__(receiver)
         self._in_flight: dict[tuple[str, int], stun.Message] = {}
         self._resent: dict[tuple[str, int], int] = {}
+        self._trusted: set[tuple[Any, ...]] = set()
+
+    def datagrams_received(self, datagrams: list[tuple[bytes, tuple[Any, ...]]]) -> None:
+        """Take datagrams that arrived together."""
+        ice, trusted = self.receiver, self._trusted
+        batch: list[bytes] = []
+        for data, addr in datagrams:
+            if data and _DTLS_FIRST <= data[0] <= _DTLS_LAST and addr in trusted and ice.to_dtls is not None:
+                batch.append(data)
+            else:
+                self.datagram_received(data, addr)
+        if batch and ice.to_dtls is not None:
+            ice.to_dtls(batch)
+
+    def trust(self, addr: tuple[Any, ...]) -> None:
+        """What comes from `addr` is known to be the peer's, as far as one can tell below DTLS."""
+        if len(self._trusted) < ICE_MAX_REMOTES:
+            self._trusted.add(addr)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Take a datagram from the network: anybody may have sent it."""
         if not isinstance(data, bytes) or not self._wanted(data, (addr[0], addr[1])):
             self.receiver.dropped += 1
             return
+        if _DTLS_FIRST <= data[0] <= _DTLS_LAST and self.receiver.to_dtls is not None:
+            self.trust(addr)
         try:
             super().datagram_received(data, addr)
         except Exception:
@@ -111,6 +133,7 @@ class GuardedIce(Connection):
     Attributes:
         dropped: datagrams that were not let through.
         refused: candidates of the peer that were not used.
+        to_dtls: takes DTLS datagrams that arrived together, in place of the queue that `recv` reads.
     """
 
     def __init__(self, *, controlling: bool, addresses: Sequence[str], policy: CandidatePolicy) -> None:
@@ -118,6 +141,7 @@ class GuardedIce(Connection):
         super().__init__(ice_controlling=controlling)
         self.dropped = 0
         self.refused = 0
+        self.to_dtls: Callable[[Sequence[bytes]], None] | None = None
         self._addresses = list(addresses)
         self._policy = policy
         self._heard: set[tuple[ice.StunProtocol, tuple[str, int]]] = set()
@@ -131,17 +155,13 @@ class GuardedIce(Connection):
         Raises:
             ConnectionError: none could be bound.
         """
-        loop = asyncio.get_running_loop()
         for address in self._addresses:
+            protocol = GuardedStun(self)
             try:
-                _, protocol = await loop.create_datagram_endpoint(
-                    lambda: GuardedStun(self), local_addr=(address, 0)
-                )
+                UdpSocket(address, protocol)
             except OSError as exc:
                 logger.info("no UDP socket on %s: %s", address, exc)
                 continue
-            bound: socket.socket = protocol.transport.get_extra_info("socket")
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
             host, port = protocol.transport.get_extra_info("sockname")[:2]
             protocol.local_candidate = make_candidate("host", host, port)
             self._protocols.append(protocol)
@@ -251,6 +271,9 @@ class GuardedIce(Connection):
 
     def data_received(self, data: bytes, component: int) -> None:
         """Queue a datagram for DTLS."""
+        if self.to_dtls is not None:
+            self.to_dtls((data,))
+            return
         if self._queue.qsize() >= ICE_QUEUE:
             self.dropped += 1
             return
@@ -262,6 +285,26 @@ class GuardedIce(Connection):
         if self._flight is not None:
             self._flight.sent(data)
         await super().send(data)
+
+    def send_all(self, datagrams: Sequence[bytes]) -> None:
+        """Send datagrams of DTLS to the peer.
+
+        Raises:
+            ConnectionError: there is no connection.
+        """
+        pair = self._nominated.get(_COMPONENT)
+        if pair is None:
+            raise ConnectionError("Cannot send data, not connected.")
+        transport = pair.protocol.transport
+        if isinstance(transport, UdpSocket):
+            transport.send_all(datagrams, pair.remote_addr)
+        else:
+            for datagram in datagrams:
+                transport.sendto(datagram, pair.remote_addr)
+
+    def end_of_data(self) -> None:
+        """The peer has closed DTLS: `recv` tells its reader."""
+        self._queue.put_nowait(None)
 
     def flight_answered(self) -> None:
         """The peer's DTLS is there: nothing needs to be repeated any more."""

@@ -17,7 +17,6 @@ from aiortc import (
     RTCCertificate,
     RTCDtlsFingerprint,
     RTCDtlsParameters,
-    RTCDtlsTransport,
     RTCIceGatherer,
     RTCIceParameters,
     RTCIceTransport,
@@ -29,6 +28,7 @@ from p2pchat_core.limits import CLOSE_TIMEOUT, RTC_BUFFERED_LOW, SIGNALING_MAX_C
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.net.webrtc.channel import Association, Channel
 from p2pchat_core.net.webrtc.config import CandidateInfo, IceConfig
+from p2pchat_core.net.webrtc.dtls import FastDtls
 from p2pchat_core.net.webrtc.gathering import find_addresses, gather_from_servers, policy_for
 from p2pchat_core.net.webrtc.ice_guard import GuardedIce
 from p2pchat_core.net.webrtc.sctp_channels import GuardedSctp, SctpChannel
@@ -71,7 +71,7 @@ class PeerConnection(Association):
         self._ice = GuardedIce(controlling=offerer, addresses=addresses, policy=policy_for(config, addresses))
         self._transport = RTCIceTransport(_Gatherer(self._ice))
         self._certificate = RTCCertificate.generateCertificate()
-        self._dtls = RTCDtlsTransport(self._transport, [self._certificate])
+        self._dtls = FastDtls(self._transport, [self._certificate], self._ice)
         self._dtls.on("statechange", self._dtls_changed)
         self._sctp = GuardedSctp(
             self._dtls,

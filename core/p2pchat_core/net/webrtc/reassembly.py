@@ -12,96 +12,106 @@ from p2pchat_core.errors import RemoteProtocolError
 from p2pchat_core.limits import RTC_MAX_FRAME, SCTP_CHUNK_OVERHEAD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Protocol
+    from collections.abc import Sequence
 
-    class Chunk(Protocol):
-        """A DATA chunk (RFC 9260 section 3.3.1)."""
-
-        flags: int
-        tsn: int
-        stream_seq: int
-        protocol: int
-        user_data: bytes
-
-
-__all__ = ["InboundMessages", "cost"]
+__all__ = ["InboundMessages"]
 
 _LAST: Final = 0x01
 _FIRST: Final = 0x02
+_WHOLE: Final = _FIRST | _LAST
 _UNORDERED: Final = 0x04
 _TSN: Final = 2**32
 _SSN: Final = 2**16
 
 
-def cost(chunk: Chunk) -> int:
-    """What holding `chunk` counts against the receive window."""
-    return len(chunk.user_data) + SCTP_CHUNK_OVERHEAD
-
-
 class InboundMessages:
-    """One incoming SCTP stream; ordered messages only, as libp2p opens no other channels."""
+    """One incoming SCTP stream; ordered messages only, as libp2p opens no other channels.
+
+    Attributes:
+        held: what the chunks held count against the receive window.
+    """
 
     def __init__(self) -> None:
         self.held = 0
-        self._chunks: dict[int, Chunk] = {}
+        self._chunks: dict[int, tuple[int, int, int, bytes]] = {}
         self._starts: dict[int, int] = {}
         self._next_ssn = 0
         self._parts: list[bytes] = []
         self._size = 0
-        self._cost = 0
         self._next_tsn: int | None = None
 
-    def add(self, chunk: Chunk) -> None:
-        """Take a chunk that was not received before.
+    def add(
+        self, flags: int, tsn: int, sequence: int, protocol: int, data: bytes
+    ) -> Sequence[tuple[int, bytes]]:
+        """Take a chunk that was not received before; return the messages that it completes and whose turn it is.
+
+        Returns:
+            payload protocol and data of each.
 
         Raises:
-            RemoteProtocolError: it is part of an unordered message in several chunks.
+            RemoteProtocolError: it is unordered, or part of a message larger than any that a peer may send.
         """
-        if chunk.flags & _UNORDERED:
+        if flags & _UNORDERED:
             raise RemoteProtocolError("The peer sent an unordered message in pieces.")
-        self._chunks[chunk.tsn] = chunk
-        if chunk.flags & _FIRST:
-            self._starts[chunk.stream_seq] = chunk.tsn
-        self.held += cost(chunk)
+        if not self._chunks:
+            # Nothing is out of order: the usual case.
+            if self._next_tsn is None:
+                if flags & _WHOLE == _WHOLE and sequence == self._next_ssn and len(data) <= RTC_MAX_FRAME:
+                    self._next_ssn = (sequence + 1) % _SSN
+                    return ((protocol, data),)
+            elif tsn == self._next_tsn:
+                self.held += len(data) + SCTP_CHUNK_OVERHEAD
+                message = self._append(flags, tsn, protocol, data)
+                return () if message is None else (message,)
+        self._chunks[tsn] = flags, sequence, protocol, data
+        if flags & _FIRST:
+            self._starts[sequence] = tsn
+        self.held += len(data) + SCTP_CHUNK_OVERHEAD
+        return self.messages()
 
-    def messages(self) -> Iterator[tuple[int, bytes]]:
-        """Yield each message that is complete and whose turn it is: payload protocol and data.
-
-        Raises:
-            RemoteProtocolError: a message is larger than any that a peer may send.
-        """
+    def messages(self) -> list[tuple[int, bytes]]:
+        """Return each message that is complete and whose turn it is; see `add`."""
+        complete: list[tuple[int, bytes]] = []
         while True:
             if self._next_tsn is None:
                 self._next_tsn = self._starts.pop(self._next_ssn, None)
             chunk = None if self._next_tsn is None else self._chunks.pop(self._next_tsn, None)
             if chunk is None:
-                return
-            self._parts.append(chunk.user_data)
-            self._size += len(chunk.user_data)
-            self._cost += cost(chunk)
-            if self._size > RTC_MAX_FRAME:
-                raise RemoteProtocolError("The peer sent a message that is too long for a data channel.")
-            if chunk.flags & _LAST:
-                data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-                self.held -= self._cost
-                self._forget_partial()
-                self._next_ssn = (self._next_ssn + 1) % _SSN
-                yield chunk.protocol, data
-            else:
-                self._next_tsn = (chunk.tsn + 1) % _TSN
+                return complete
+            assert self._next_tsn is not None
+            flags, _, protocol, data = chunk
+            message = self._append(flags, self._next_tsn, protocol, data)
+            if message is not None:
+                complete.append(message)
 
     def reset(self, last_tsn: int) -> None:
         """The peer begins anew on this stream behind `last_tsn` (RFC 6525); what came early for then is kept."""
-        later = [chunk for tsn, chunk in self._chunks.items() if 0 < (tsn - last_tsn) % _TSN < _TSN // 2]
-        self._chunks.clear()
-        self._starts.clear()
+        self._chunks = {
+            tsn: chunk for tsn, chunk in self._chunks.items() if 0 < (tsn - last_tsn) % _TSN < _TSN // 2
+        }
+        self._starts = {
+            sequence: tsn for tsn, (flags, sequence, _, _) in self._chunks.items() if flags & _FIRST
+        }
+        self.held = sum(len(chunk[3]) + SCTP_CHUNK_OVERHEAD for chunk in self._chunks.values())
+        self._next_ssn = 0
         self._forget_partial()
-        self._next_ssn = self.held = 0
-        for chunk in later:
-            self.add(chunk)
+
+    def _append(self, flags: int, tsn: int, protocol: int, data: bytes) -> tuple[int, bytes] | None:
+        """Go on with the message whose turn it is; return it if that was all."""
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > RTC_MAX_FRAME:
+            raise RemoteProtocolError("The peer sent a message that is too long for a data channel.")
+        if not flags & _LAST:
+            self._next_tsn = (tsn + 1) % _TSN
+            return None
+        self.held -= self._size + SCTP_CHUNK_OVERHEAD * len(self._parts)
+        whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._next_ssn = (self._next_ssn + 1) % _SSN
+        self._forget_partial()
+        return protocol, whole
 
     def _forget_partial(self) -> None:
         self._parts = []
-        self._size = self._cost = 0
+        self._size = 0
         self._next_tsn = None

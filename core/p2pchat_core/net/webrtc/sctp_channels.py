@@ -18,6 +18,7 @@ from aiortc import rtcsctptransport as lib
 from p2pchat_core.errors import RemoteProtocolError, StreamLimitError
 from p2pchat_core.limits import RTC_MAX_CHANNELS, RTC_OPEN_BURST, RTC_OPENS_PER_SECOND
 from p2pchat_core.net.webrtc.sctp_guard import GuardedAssociation
+from p2pchat_core.net.webrtc.sctp_inbound import run_now
 from p2pchat_core.wire.dcep import ACK, ChannelOpen, parse_dcep
 
 if TYPE_CHECKING:
@@ -145,30 +146,42 @@ class GuardedSctp(GuardedAssociation):
         await super()._transmit_reconfig()
         self._reconfig_queue += waiting
 
-    async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
-        if pp_id == lib.WEBRTC_DCEP:
+    def _message(self, stream_id: int, protocol: int, data: bytes) -> None:
+        if protocol == lib.WEBRTC_DCEP:
             opening = parse_dcep(data)
             if opening is None:
                 self._accepted(stream_id)
             else:
-                await self._opened(stream_id, opening)
+                self._opened(stream_id, opening)
             return
         channel = self._data_channels.get(stream_id)
         if not isinstance(channel, SctpChannel) or channel.readyState in ("closing", "closed"):
             return
-        if pp_id == lib.WEBRTC_BINARY:
+        if protocol == lib.WEBRTC_BINARY:
             self._unread += len(data)
             channel.used = True
-            channel.emit("message", data)
-        elif pp_id != lib.WEBRTC_BINARY_EMPTY:
+            if channel.on_message is not None:
+                channel.on_message(data)
+        elif protocol != lib.WEBRTC_BINARY_EMPTY:
             channel.close()  # libp2p has no use for text
+
+    def _data_channel_send(self, channel: RTCDataChannel, data: bytes | str) -> None:
+        # The library's starts a task for every message.
+        protocol = lib.WEBRTC_BINARY
+        if isinstance(data, str):
+            protocol, data = lib.WEBRTC_STRING, data.encode()
+        if self._remote_max_message_size and len(data) > self._remote_max_message_size:
+            raise ValueError(f"The peer takes no message of {len(data)} bytes.")
+        channel._addBufferedAmount(len(data))
+        self._data_channel_queue.append((channel, protocol, data))
+        self.flush()
 
     def _accepted(self, stream_id: int) -> None:
         channel = self._data_channels.get(stream_id)
         if channel is not None and channel.readyState == "connecting":
             channel._setReadyState("open")
 
-    async def _opened(self, stream_id: int, opening: ChannelOpen) -> None:
+    def _opened(self, stream_id: int, opening: ChannelOpen) -> None:
         self._count_open()
         if stream_id % 2 == (1 if self.is_server else 0):
             raise RemoteProtocolError("The peer opened a data channel with one of our numbers.")
@@ -177,7 +190,7 @@ class GuardedSctp(GuardedAssociation):
             # libdatachannel announces a channel twice when it is made while the association comes up.
             return
         if old is not None:
-            await self._release_reused(stream_id, old)
+            self._release_reused(stream_id, old)
         channel = SctpChannel(
             self,
             RTCDataChannelParameters(label=opening.label, protocol=opening.protocol, id=stream_id),
@@ -189,10 +202,9 @@ class GuardedSctp(GuardedAssociation):
             channel.close()
             return
         self._data_channel_queue.append((channel, lib.WEBRTC_DCEP, ACK))
-        await self._data_channel_flush()
         self._on_channel(channel)
 
-    async def _release_reused(self, stream_id: int, old: RTCDataChannel) -> None:
+    def _release_reused(self, stream_id: int, old: RTCDataChannel) -> None:
         """The peer reuses an id: right if it has seen our reset, of which only the answer is still under way."""
         request = self._reconfig_request
         resetting = request is not None and stream_id in request.streams
@@ -206,7 +218,7 @@ class GuardedSctp(GuardedAssociation):
             # Sent once more, an empty list would mean every stream (RFC 6525 section 4.1).
             self._reconfig_timer_cancel()
             self._reconfig_request = None
-            await self._transmit_reconfig()
+            run_now(self._transmit_reconfig())
 
     def _count_open(self) -> None:
         now = time.monotonic()
@@ -220,8 +232,8 @@ class GuardedSctp(GuardedAssociation):
 
     def _data_channel_close(self, channel: RTCDataChannel) -> None:
         super()._data_channel_close(channel)
-        # The library begins only with the first of several; another may be ready earlier.
-        self._spawn(self._transmit_reconfig(), "close a channel")
+        # The library begins only with the first of several, and in a task; another may be ready earlier.
+        self.flush()
 
     def _data_channel_closed(self, stream_id: int) -> None:
         self._data_channel_inbound_reset.discard(stream_id)

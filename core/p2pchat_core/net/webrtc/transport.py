@@ -24,6 +24,7 @@ from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.net.webrtc.muxer import DataChannelMuxer
 from p2pchat_core.net.webrtc.peer_connection import PeerConnection
 from p2pchat_core.net.webrtc.sdp_signaller import SdpSignaller
+from p2pchat_core.net.webrtc.transcript import Transcript
 from p2pchat_core.wire.sdp import Setup, parse_sdp
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class _Attempt:
         self._peer = PeerConnection(offerer=dialer, config=config, listener=self._muxer)
         self._muxer.attach(self._peer)
         self._tasks = TaskOwner("direct connection")
+        self._transcript = Transcript(dialer=dialer)
 
     async def run(self) -> DirectConnection:
         try:
@@ -106,7 +108,7 @@ class _Attempt:
             raise SignalingError(
                 f"The peer did not send its {stage} in {SIGNALING_TIMEOUT:.0f} seconds.", stage
             ) from exc
-        self._step(Step.EXCHANGE)
+        self._step(Step.EXCHANGE, self._transcript.exchange())
         self._tasks.spawn(self._read_candidates(), "candidates of the peer")
         try:
             async with asyncio.timeout(DIRECT_TIMEOUT):
@@ -119,7 +121,7 @@ class _Attempt:
             raise SignalingError(
                 f"The direct connection broke off while it was made: {exc}", "connect"
             ) from exc
-        self._step(Step.DIRECT, f"{local} ⇄ {remote}")
+        self._step(Step.DIRECT, self._transcript.direct(local, remote, self._peer.pairs))
         return DirectConnection(self._muxer, local, remote)
 
     async def _exchange(self) -> None:
@@ -136,13 +138,16 @@ class _Attempt:
     async def _start(self) -> None:
         """Wait for the peer's description and begin to connect."""
         text = await self._signaller.read_description()
+        self._transcript.their_description(text)
         try:
             self._peer.start(parse_sdp(text))
         except RemoteProtocolError as exc:
             raise SignalingError(str(exc), "answer" if self._dialer else "offer") from exc
 
     def _describe(self, setup: Setup) -> str:
-        return self._peer.description(setup).to_text(secrets.randbits(62))
+        text = self._peer.description(setup).to_text(secrets.randbits(62))
+        self._transcript.our_description(text)
+        return text
 
     def _trickle(self) -> None:
         for text in self._peer.host_candidates:
@@ -150,14 +155,19 @@ class _Attempt:
         self._peer.ask_servers(self._send)
 
     def _send(self, text: str) -> None:
+        self._transcript.our_candidate(text)
         self._tasks.spawn(self._signaller.send_candidate(text, self._peer.ufrag), "our candidate")
 
     async def _read_candidates(self) -> None:
-        in_order = await self._signaller.read_candidates(self._peer.add_candidate)
+        in_order = await self._signaller.read_candidates(self._their_candidate)
         if not in_order:
             # The peer, or the relay, gave the exchange up. What both know by now may still do.
             await asyncio.sleep(SIGNALING_ORPHAN_TIMEOUT)
             self._peer.give_up(self._failure())
+
+    def _their_candidate(self, text: str) -> None:
+        self._transcript.their_candidate(text)
+        self._peer.add_candidate(text)
 
     def _failure(self) -> P2PChatError:
         if self._peer.reached:

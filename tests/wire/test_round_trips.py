@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from p2pchat_core.net.round_trip import RoundTrip
+from p2pchat_core.wire.round_trips import RoundTrip
 
 
 def test_nothing_measured_is_given_the_most() -> None:
