@@ -11,7 +11,7 @@ GO := tests/interop/go
 PY := tests/interop/py
 POSTING := bench/.posting
 
-.PHONY: run relay test check interop netlab attack packages fuzz bench screenshots lock clean
+.PHONY: run relay test check interop netlab attack autobahn packages fuzz bench screenshots lock clean
 
 run: $(VENV)/.run ## set up, then open the chat
 	@$(BIN)/p2pchat $(ARGS)
@@ -29,13 +29,16 @@ check: $(VENV)/.dev ## lint, types and import contracts
 	$(BIN)/lint-imports
 
 interop: $(VENV)/.dev $(JS)/node_modules/.ready $(GO)/peer $(PY)/.venv/.ready | $(CHROMIUM) ## tests against js, go and py
-	$(BIN)/python -m pytest -m "interop or browser" tests/interop $(ARGS)
+	$(BIN)/python -m pytest -m "interop or browser" tests/interop tests/conformance $(ARGS)
 
 netlab: $(VENV)/.dev $(JS)/node_modules/.ready ## tests behind NATs and on bad lines, where network namespaces are allowed
 	$(BIN)/python -m tests.netlab $(ARGS)
 
 attack: $(VENV)/.dev ## what strangers may try, while two friends talk
 	$(BIN)/python -m pytest -m attack tests/attack --numprocesses auto --maxprocesses 4 $(ARGS)
+
+autobahn: $(VENV)/.dev ## the cases of Autobahn against our WebSocket listener, where there is a Python 2.7
+	$(BIN)/python -m tests.conformance.autobahn $(ARGS)
 
 packages: $(VENV)/.dev ## install the wheel and what is locked for it into every Python there is
 	$(BIN)/python -m pytest -m interop tests/packaging $(ARGS)

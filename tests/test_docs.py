@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.named import named_tests
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-TESTS = {
-    name
-    for path in (ROOT / "tests").rglob("test_*.py")
-    for name in re.findall(r"^\s*(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-}
+TESTS = named_tests()
 ids = [str(page.relative_to(ROOT)) for page in PAGES]
 
 

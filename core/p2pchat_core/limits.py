@@ -31,8 +31,9 @@ STREAM_READ_BUFFER: Final = 4 * MIB
 # --- WebSocket --------------------------------------------------------------------------------------------------
 WS_MAX_MESSAGE: Final = 1 * MIB
 """The largest useful message is 65,537 (one Noise frame); peers may join several."""
-WS_MAX_QUEUE: Final = 16
 WS_WRITE_LIMIT: Final = 64 * KIB
+WS_CONTROL_BUFFER: Final = 64 * KIB
+"""Answers to pings queued for a peer that takes nothing any more; more ends the connection."""
 WS_MAX_SEND: Final = 64 * KIB + 1
 """One message we send: a whole Noise frame (65,535) with its length (2)."""
 WS_OPEN_TIMEOUT: Final = 10.0
@@ -45,8 +46,9 @@ HANDLER_GRACE: Final = 0.5
 TCP_OPEN_TIMEOUT: Final = 10.0
 TCP_CLOSE_TIMEOUT: Final = 1.0
 """For what is queued to leave; then the connection is cut."""
-TCP_READ_BUFFER: Final = 64 * KIB
-"""Unread bytes of one connection before its peer has to wait; twice as much may be held for a moment."""
+SOCKET_READ_BUFFER: Final = 64 * KIB
+"""Unread bytes of one connection, TCP or WebSocket, before its peer has to wait; what one read of the socket brought
+comes on top."""
 TCP_WRITE_LIMIT: Final = 64 * KIB
 
 # --- upgrading a connection ---------------------------------------------------------------------------------------
@@ -149,6 +151,11 @@ RELAY_REFUSED_RETRY_MAX: Final = 600.0
 RELAY_RETRY_MIN: Final = 0.5
 RELAY_RETRY_MAX: Final = 8.0
 """A relay that is back is found within this."""
+RELAY_RETRY_ACTIVE: Final = 1.0
+"""The same while a conversation is active."""
+DIAL_STAGGER: Final = (0.0, 1.0, 2.0, 4.0, 7.0)
+"""When another socket is tried beside those that have not answered, while a conversation is active: one whose first
+packets were lost waits ever longer before it repeats them."""
 
 # --- connections -----------------------------------------------------------------------------------------------------
 MAX_CONNECTIONS: Final = 300
@@ -164,7 +171,8 @@ LIVENESS_BUSY_TIMEOUT_MIN: Final = 2.5
 LIVENESS_MAX_PINGS: Final = 3
 """Under way on one path at once."""
 LIVENESS_KEEP: Final = 10.0
-"""How long a silent path is kept if the peer answers on another: most that are silent for a while come back."""
+"""How long a silent path is kept if the peer answers on another, or if nobody answers at all: most that are silent
+for a while come back, and making a new one takes longer."""
 LIVENESS_PING_BYTES: Final = 800
 LIVENESS_SHARE: Final = 0.1
 """What a ping costs both ways, and the part of a circuit's bytes that pings may use."""
@@ -332,6 +340,8 @@ SESSION_STORE_RETRY: Final = 2.0
 """Between attempts to store what a peer said; nothing is acknowledged meanwhile."""
 SESSION_MOVE_RETRY: Final = 5.0
 """Between attempts to move a conversation to a better path that does not take it."""
+SESSION_ACTIVE: Final = 120.0
+"""A conversation is active for so long after something was acknowledged in it: then it is given a second path."""
 SESSION_MAX_AGE: Final = 30 * 86_400.0
 """A message that says it was written longer ago than this, or later than now, is shown with the time it came."""
 CHAT_MAX_ADDRESSES: Final = 8
@@ -358,6 +368,16 @@ DIRECT_RENEW_MIN: Final = 5.0
 """Between attempts to renew a direct connection that works, doubled up to `DIRECT_RETRY_MAX`."""
 DIRECT_RENEW_PROBE: Final = 2.0
 """For a sign of life on a direct connection before it is asked to carry the signalling for its successor."""
+DIRECT_AGAIN_MIN: Final = 1.0
+"""As `DIRECT_RETRY_MIN`, for an active conversation whose direct connection was lost: it was possible before."""
+STANDBY_MIN: Final = 0.25
+STANDBY_MAX: Final = 30.0
+"""Between attempts to open a second path for an active conversation, doubled while they fail."""
+STANDBY_TAKE_OVER: Final = 2.0
+"""After the second path was due from the side with the smaller PeerId and did not come, the other side opens one."""
+STANDBY_TIMEOUT: Final = 10.0
+STANDBY_STEADY: Final = 3.0
+"""A second path that lasted this long was no failure."""
 RTT_DECLINE_FACTOR: Final = 4.0
 RTT_DECLINE_MIN: Final = 0.3
 RTT_DECLINE_COUNT: Final = 3

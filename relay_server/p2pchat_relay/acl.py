@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2pchat_core.errors import AddressError, ConfigError
 from p2pchat_core.identity.peer_id import PeerId
-from p2pchat_relay.sources import embedded_ipv4, parse_ip
+from p2pchat_core.wire.ip import embedded_ipv4, parse_ip
 
 if TYPE_CHECKING:
     from p2pchat_relay.config import AccessConfig, AccessRule, TrustConfig

@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from p2pchat_core.errors import ConfigError, RemoteProtocolError
+from p2pchat_core.wire.ip import parse_ip
 from p2pchat_relay.limits import FORWARDED_MAX_BYTES, FORWARDED_MAX_HOPS
-from p2pchat_relay.sources import parse_ip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

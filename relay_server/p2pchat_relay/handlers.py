@@ -20,11 +20,11 @@ from p2pchat_core.wire.circuit import (
     Status,
     StopClient,
 )
+from p2pchat_core.wire.ip import parse_ip
 from p2pchat_relay.limits import HOP_STREAMS_PER_CONNECTION
 from p2pchat_relay.observer import NullObserver
 from p2pchat_relay.policy import Verdict
 from p2pchat_relay.refusals import Refusals
-from p2pchat_relay.sources import parse_ip
 from p2pchat_relay.splice import splice
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -123,8 +124,11 @@ class Listeners:
         self._stun: list[StunServer] = []
         self._bound: dict[str, list[int]] = {}
 
-    async def open(self, listen: Listen) -> None:
+    async def open(self, listen: Listen, *, stun: bool = False) -> None:
         """Begin to listen at one address.
+
+        Args:
+            stun: a port that we may choose ourselves is one that is free on UDP too.
 
         Raises:
             ConfigError: it cannot be listened on as it is written, or the certificate is missing.
@@ -135,15 +139,16 @@ class Listeners:
                 f"Listening at {listen.key} needs a TLS certificate and its key: name both files,"
                 " or listen with /ws and let a reverse proxy do TLS."
             )
-        wanted = _host_port(listen.address)[1]
+        host, wanted = _host_port(listen.address)
         remembered = self._state.remembered_port(listen.key) if listen.movable else None
         try:
-            bound = await self._bind(_with_port(listen.address, remembered or wanted))
+            chosen = remembered or wanted or (_free_on_udp(host) if stun else 0)
+            bound = await self._bind(_with_port(listen.address, chosen))
         except RelayStartError:
             # Once addresses have been given out they must stay good, so only a first start may move.
             if not listen.movable or remembered is not None or not wanted:
                 raise
-            bound = await self._bind(_with_port(listen.address, 0))
+            bound = await self._bind(_with_port(listen.address, _free_on_udp(host) if stun else 0))
             logger.warning("port %d is taken; another one was chosen and will be kept", wanted)
         for address in bound:
             host, port = _host_port(address)
@@ -233,3 +238,17 @@ def _host_port(address: Multiaddr) -> tuple[str, int]:
 
 def _with_port(address: Multiaddr, port: int) -> Multiaddr:
     return address.before("tcp") / f"/tcp/{port}" / address.after("tcp")
+
+
+def _free_on_udp(host: str) -> int:
+    """Return a port that is free on UDP and TCP at `host` now, so that STUN can be answered there; 0 if none is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe, socket.socket(family) as other:
+            probe.bind((host, 0))
+            port: int = probe.getsockname()[1]
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind((host, port))
+            return port
+    except OSError:
+        return 0

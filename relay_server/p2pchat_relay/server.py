@@ -153,9 +153,9 @@ class RelayServer:
         return server
 
     async def _open(self) -> None:
-        for listen in self._plan.listens:
-            await self._listeners.open(listen)
         stun = self._plan.config.stun
+        for listen in self._plan.listens:
+            await self._listeners.open(listen, stun=stun.enabled)
         if stun.enabled:
             await self._listeners.open_stun(second_port=stun.second_port, hosts=self._plan.stun_hosts)
         self._host.spawn(self._keep_house(), "housekeeping")

@@ -47,9 +47,10 @@ class _LimitReachedError(Exception):
 
 
 class _Direction:
-    """Copies one way. Holds one chunk, and reads the next only when the other side has taken it.
+    """Copies one way, in the same turn of the event loop in which something comes or room is made.
 
-    Reading is what gives the sender its window back: a receiver that stops, stops its sender and nobody else.
+    Holds at most one chunk, and reads the next only when the other side has taken it. Reading is what gives the sender
+    its window back: a receiver that stops, stops its sender and nobody else.
     """
 
     def __init__(
@@ -60,21 +61,59 @@ class _Direction:
         self._max_bytes = max_bytes
         self._spend = spend
         self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self._moving = False
+        self._delayed: asyncio.TimerHandle | None = None
         self.copied = 0
         self.active_at = self._loop.time()
 
     async def run(self) -> None:
-        while data := await self._reader.read(SPLICE_CHUNK):
-            allowed = data[: self._max_bytes - self.copied] if self._max_bytes else data
-            if allowed:
-                if self._spend is not None and (delay := self._spend(len(allowed))) > 0:
-                    await asyncio.sleep(delay)
-                await self._writer.write(allowed)
-                self.copied += len(allowed)
-                self.active_at = self._loop.time()
-            if len(allowed) < len(data):
-                raise _LimitReachedError
+        self._reader.on_readable = self._writer.on_writable = self._move
+        try:
+            self._move()
+            await self._ended
+        finally:
+            self._reader.on_readable = self._writer.on_writable = None
+            if self._delayed is not None:
+                self._delayed.cancel()
         await self._writer.close_write()
+
+    def _move(self) -> None:
+        if self._moving or self._delayed is not None or self._ended.done():
+            return
+        self._moving = True
+        try:
+            while self._writer.can_send() and (data := self._reader.read_nowait(SPLICE_CHUNK)) is not None:
+                if not data:
+                    self._ended.set_result(None)
+                    break
+                if self._spend is not None and (delay := self._spend(len(self._allowed(data)))) > 0:
+                    self._delayed = self._loop.call_later(delay, self._resume, data)
+                    break
+                self._pass_on(data)
+        except Exception as error:
+            self._ended.set_exception(error)
+        finally:
+            self._moving = False
+
+    def _resume(self, data: bytes) -> None:
+        self._delayed = None
+        try:
+            self._pass_on(data)
+        except Exception as error:
+            self._ended.set_exception(error)
+        self._move()
+
+    def _pass_on(self, data: bytes) -> None:
+        if allowed := self._allowed(data):
+            self._writer.send(allowed)
+            self.copied += len(allowed)
+            self.active_at = self._loop.time()
+        if len(allowed) < len(data):
+            raise _LimitReachedError
+
+    def _allowed(self, data: bytes) -> bytes:
+        return data[: self._max_bytes - self.copied] if self._max_bytes else data
 
 
 class _IdleWatch:

@@ -27,10 +27,11 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from p2pchat_core.wire.ip import parse_ip
 from p2pchat_relay import limits
 from p2pchat_relay.observer import NullObserver
 from p2pchat_relay.ratelimit import KeyedRateLimit, TokenBucket
-from p2pchat_relay.sources import Source, parse_ip
+from p2pchat_relay.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -147,6 +147,7 @@ async def stage(path: Path) -> AsyncIterator[Stage]:
                     break
         result = await friend.connect(victim.status().addresses[0])
         assert result.path is PathKind.DIRECT
+        await victim.accept(friend.peer_id)  # of a stranger only the first messages would be kept
         found = Stage(relay, victim, friend, at_victim)
         await found.talk()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -169,6 +169,85 @@ def test_without_a_direct_connection_there_is_none_to_renew() -> None:
     made.direct_is_worse(0.0)
     assert made.next(0.0, CIRCUIT).work is Work.WAIT
     assert made.next(1.0, DIRECT).work is Work.WAIT
+
+
+ALONE = Paths(used=True, direct=True, ours=True, active=True, alone=True, elsewhere=True)
+TWO = replace(ALONE, alone=False)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_an_active_conversation_gets_a_second_path_soon_by_one_side_first(direct: bool) -> None:
+    paths = replace(ALONE, direct=direct)
+    assert first(plan(), paths, 5.0) == (Work.STAND_BY, 5.0 + limits.STANDBY_MIN)
+    late = first(plan(smaller=False), paths, 5.0)
+    assert late == (Work.STAND_BY, 5.0 + limits.STANDBY_MIN + limits.STANDBY_TAKE_OVER)
+
+
+def test_whoever_has_its_relay_again_does_not_wait_for_the_other() -> None:
+    made = plan(smaller=False)
+    made.next(4.0, TWO)
+    made.hope(4.0)
+    assert first(made, ALONE, 5.0) == (Work.STAND_BY, 5.0 + limits.STANDBY_MIN)
+
+
+@pytest.mark.parametrize("without", ["active", "alone", "elsewhere"])
+def test_a_second_path_is_opened_only_where_it_is_of_use(without: str) -> None:
+    paths = replace(ALONE, **{without: False})
+    assert first(plan(), paths)[0] is Work.WAIT
+
+
+def test_a_second_path_that_lasts_is_left_alone_and_replaced_when_it_ends() -> None:
+    made = plan()
+    _, at = first(made, ALONE)
+    made.done(at, Work.STAND_BY, worked=True)
+    work, later = first(made, TWO, at, until=at + 120)  # as long as a circuit with a limit
+    assert work is Work.WAIT
+    assert first(made, ALONE, later) == (Work.STAND_BY, later + limits.STANDBY_MIN)
+
+
+@pytest.mark.parametrize("worked", [True, False])
+def test_second_paths_that_fail_or_do_not_last_are_opened_ever_more_seldom(worked: bool) -> None:
+    made, now, times = plan(), 0.0, []
+    for _ in range(9):
+        work, now = first(made, ALONE, now)
+        assert work is Work.STAND_BY
+        times.append(now)
+        made.done(now, work, worked=worked)
+        if worked:
+            made.next(now, TWO)
+    gaps = [late - early for early, late in itertools.pairwise(times)]
+    assert gaps == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    made.hope(now)  # a relay is back
+    assert first(made, ALONE, now) == (Work.STAND_BY, now + limits.STANDBY_MIN)
+
+
+def test_there_is_one_attempt_at_a_second_path_at_a_time() -> None:
+    made = plan()
+    _, at = first(made, ALONE)
+    assert first(made, ALONE, at, until=at + 100)[0] is Work.WAIT
+
+
+def test_a_direct_attempt_does_not_hold_up_a_circuit_that_runs_out() -> None:
+    made = plan()
+    budget = CircuitBudget(10_000, 1000, 0.0)
+    paths = replace(CIRCUIT, budget=budget)
+    work, at = first(made, paths)
+    assert work is Work.IMPROVE
+    budget.count(800)
+    assert made.next(at + 1, paths).work is Work.RENEW_CIRCUIT
+    assert made.next(at + 2, paths).work is Work.WAIT
+
+
+def test_a_lost_direct_connection_is_soon_tried_again_while_the_conversation_is_active() -> None:
+    for active, begin in ((True, limits.DIRECT_AGAIN_MIN), (False, limits.DIRECT_RETRY_MIN)):
+        made, now, times = plan(), 50.0, []
+        made.next(now, replace(DIRECT, active=active))
+        for _ in range(3):
+            work, now = first(made, replace(CIRCUIT, active=active), now)
+            assert work is Work.IMPROVE
+            times.append(now - 50.0)
+            made.done(now, work, worked=False)
+        assert times == [begin, 3 * begin, 7 * begin]
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,16 @@ def test_a_connection_that_has_a_successor_is_left_for_it() -> None:
     assert paths.better_than(after, 1e6) == []
 
 
+def test_a_path_that_fails_is_left_for_one_of_another_sort_first() -> None:
+    paths, (direct, older, circuit) = made(
+        FakePath(Kind.WEBRTC), FakePath(Kind.WEBRTC), FakePath(Kind.CIRCUIT)
+    )
+    paths.suspect(direct, 5.0)
+    assert paths.better_than(direct, 5.0) == [circuit, older]
+    paths.suspect(circuit, 6.0)
+    assert paths.better_than(circuit, 6.0) == [older]
+
+
 def test_reasons() -> None:
     paths, (direct, circuit, silent) = made(
         FakePath(Kind.WEBRTC, rtt=0.02), FakePath(Kind.CIRCUIT), FakePath(Kind.CIRCUIT, limited=True)

@@ -154,6 +154,38 @@ async def test_start_without_any_network_and_recover(stack: AsyncExitStack, tmp_
     assert (await bob.connect(found)).peer == alice.peer_id
 
 
+@pytest.mark.parametrize("active", [True, False])
+async def test_an_active_conversation_has_a_second_path_and_an_idle_one_has_not(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, active: bool
+) -> None:
+    if not active:
+        monkeypatch.setattr(limits, "SESSION_ACTIVE", 0.0)
+    monkeypatch.setattr(limits, "STANDBY_MIN", 0.01)
+    monkeypatch.setattr(limits, "UPKEEP_INTERVAL", 0.02)
+    relays = [await start_relay(stack, tmp_path / f"relay{n}") for n in range(2)]
+    alice, at_alice = await start_service(stack, tmp_path / "alice", *relays)
+    bob, _events = await start_service(stack, tmp_path / "bob")
+    await bob.connect((await listening(at_alice, 2))[0])
+    peer = PeerId.parse(alice.peer_id)
+    await eventually_true(lambda: len(bob._redial._addresses.of(peer)) == 2)
+    (only,) = host_of(bob).connections(peer)
+    opened: list[object] = []
+    stand_by = bob._node.stand_by
+    monkeypatch.setattr(bob._node, "stand_by", lambda *args: (opened.append(args), stand_by(*args))[1])
+    await bob.send(alice.peer_id, "1")
+    assert (await heard(at_alice, MessageEvent)).text == "1"
+    if not active:
+        for _ in range(5):
+            await asyncio.sleep(limits.UPKEEP_INTERVAL)
+        assert not opened
+        return
+    await eventually_true(lambda: len(host_of(bob).connections(peer)) == 2)
+    only.abort("The cable was cut.")
+    await bob.send(alice.peer_id, "2")
+    assert (await heard(at_alice, MessageEvent)).text == "2"
+    await eventually_true(lambda: len(host_of(bob).connections(peer)) == 2)
+
+
 @pytest.mark.parametrize("leads", ["dialer", "listener"])
 async def test_circuits_are_replaced_before_their_bytes_are_gone(
     stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leads: str

@@ -272,6 +272,24 @@ async def test_a_direct_connection_is_renewed_over_itself_without_a_relay(
         assert (await heard(events, MessageEvent)).text == "2"
 
 
+async def test_a_direct_connection_that_falls_silent_is_made_again_over_the_circuit(
+    stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    """As a NAT that has forgotten it will never let it through again."""
+    relay = await start_relay(stack, tmp_path / "relay")
+    alice, at_alice = await start_service(stack, tmp_path / "alice", relay)
+    bob, _at_bob = await start_service(stack, tmp_path / "bob")
+    await bob.connect((await heard(at_alice, ListeningEvent)).addresses[0])
+    await bob.send(alice.peer_id, "1")
+    await heard(at_alice, MessageEvent)
+    for service, other in ((alice, bob), (bob, alice)):
+        direct = host_of(service).connections(PeerId.parse(other.peer_id))[0]
+        assert direct.direct
+        direct.silent_since = direct.heard_at
+        service._node.liveness._tell(direct)
+    await eventually_true(lambda: direct.superseded)
+
+
 async def test_both_sides_renewing_at_once_end_up_with_one_connection(
     stack: AsyncExitStack, tmp_path: Path
 ) -> None:

@@ -75,6 +75,18 @@ def swallow(service: ChatService, other: ChatService, monkeypatch: pytest.Monkey
     monkeypatch.setattr(line.stream, "write", vanish)
 
 
+def moves_of(
+    service: ChatService, other: ChatService, monkeypatch: pytest.MonkeyPatch
+) -> asyncio.Queue[Connection]:
+    """Return what is told of every path that the conversation begins to use from now on."""
+    moves: asyncio.Queue[Connection] = asyncio.Queue()
+    use = speaking(service, other)._use
+    monkeypatch.setattr(
+        speaking(service, other), "_use", lambda line: (moves.put_nowait(line.connection), use(line))
+    )
+    return moves
+
+
 # --- suspicion --------------------------------------------------------------------------------------------------------
 
 
@@ -116,17 +128,16 @@ async def test_a_path_that_answers_again_is_returned_to(
     at_bob = bob.subscribe()
     await alice.send(bob.peer_id, "1")
     await shown(at_bob, "1")
-    moves: list[Connection] = []
-    use = speaking(alice, bob)._use
-    monkeypatch.setattr(speaking(alice, bob), "_use", lambda line: (moves.append(line.connection), use(line)))
+    moves = moves_of(alice, bob, monkeypatch)
     swallow(alice, bob, monkeypatch)
     await alice.send(bob.peer_id, "2")
     await shown(at_bob, "2")
     # Suspecting it has it pinged, and the answer brings the conversation back, by itself.
     async with asyncio.timeout(20):
-        while moves[-1:] != [direct]:
-            await asyncio.sleep(0.001)
-    assert moves[-2:] == [circuit, direct] or moves == [direct], "left first, unless the answer was quicker"
+        first = await moves.get()
+        if first is circuit:  # unless the answer was quicker
+            first = await moves.get()
+    assert first is direct
     await alice.send(bob.peer_id, "3")
     await shown(at_bob, "3")
 
@@ -145,10 +156,7 @@ async def test_the_only_path_is_not_given_up_for_a_suspicion(
 
     monkeypatch.setattr(bob._store, "receive", slow)
     await alice.send(bob.peer_id, "1")
-    async with asyncio.timeout(20):
-        while not conversation(alice, bob)._paths._doubts:
-            await asyncio.sleep(0.001)
-    suspected.set()
+    monkeypatch.setattr(conversation(alice, bob)._paths, "suspect", lambda *_args: suspected.set())
     await shown(at_bob, "1")
     assert speaking(alice, bob).connection is direct
 
@@ -176,9 +184,8 @@ async def test_a_path_that_was_only_slow_is_stayed_with(
     monkeypatch.setattr(circuit, "open_stream", never)
     await alice.send(bob.peer_id, "1")
     await shown(at_bob, "1")
-    async with asyncio.timeout(20):
-        while speaking(alice, bob)._moving is not None:
-            await asyncio.sleep(0.001)
+    if (moving := speaking(alice, bob)._moving) is not None:
+        await asyncio.wait((moving,), timeout=20)
     assert speaking(alice, bob).connection is direct
 
 
@@ -238,7 +245,7 @@ async def test_opening_does_not_wait_for_a_path_that_swallows_everything(
 
 
 async def test_a_path_that_falls_silent_is_left_with_nothing_to_say(
-    alice: ChatService, bob: ChatService
+    alice: ChatService, bob: ChatService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     circuit, _ = await meet(alice, bob, limited=True)
     direct, _ = await meet(alice, bob)
@@ -248,11 +255,46 @@ async def test_a_path_that_falls_silent_is_left_with_nothing_to_say(
     await conversation(alice, bob).handed_over()
     for _ in range(20):
         await asyncio.sleep(0)
+    moves = moves_of(alice, bob, monkeypatch)
     direct.silent_since = direct.heard_at
     alice._node.liveness._tell(direct)
-    async with asyncio.timeout(20):
-        while speaking(alice, bob).connection is not circuit:
-            await asyncio.sleep(0.001)
+    assert await asyncio.wait_for(moves.get(), 20) is circuit
+
+
+async def test_a_connection_that_comes_while_a_stream_is_opened_on_a_dead_one_is_tried_at_once(
+    alice: ChatService, bob: ChatService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SESSION_OPEN_TIMEOUT", 3600.0)
+    dead, _ = await meet(alice, bob)
+    opening = asyncio.Event()
+
+    async def never(_protocols: list[str], *, allow_limited: bool = False) -> Stream:
+        opening.set()
+        await asyncio.Event().wait()
+        raise AssertionError(allow_limited)
+
+    monkeypatch.setattr(dead, "open_stream", never)
+    at_bob = bob.subscribe()
+    await alice.send(bob.peer_id, "1")
+    await asyncio.wait_for(opening.wait(), 20)
+    await meet(alice, bob, limited=True)
+    await shown(at_bob, "1")
+
+
+async def test_a_move_that_failed_is_tried_again_as_soon_as_there_is_another_path(
+    alice: ChatService, bob: ChatService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SESSION_MOVE_RETRY", 3600.0)
+    circuit, _ = await meet(alice, bob, limited=True)
+    at_bob = bob.subscribe()
+    await alice.send(bob.peer_id, "1")
+    await shown(at_bob, "1")
+    await conversation(alice, bob).handed_over()
+    assert speaking(alice, bob).connection is circuit
+    speaking(alice, bob)._again = asyncio.get_running_loop().call_later(3600.0, lambda: None)
+    moves = moves_of(alice, bob, monkeypatch)
+    direct, _ = await meet(alice, bob)
+    assert await asyncio.wait_for(moves.get(), 20) is direct
 
 
 # --- hanging up -------------------------------------------------------------------------------------------------------
@@ -262,8 +304,8 @@ async def until_parted(service: ChatService, other: ChatService) -> bool:
     """Wait until the connections are gone; return whether that was on purpose."""
     peer = PeerId.parse(other.peer_id)
     async with asyncio.timeout(20):
-        while host_of(service).connections(peer):
-            await asyncio.sleep(0.001)
+        for connection in host_of(service).connections(peer):
+            await connection.wait_closed()
     return service._conversations.parted(peer)
 
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 
+from p2pchat_core import limits
 from p2pchat_core.errors import AddressError, DialError, StreamLimitError, WrongPeerError
 from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.net.connection import CircuitLimit, Kind
@@ -66,6 +68,42 @@ async def test_dialling_a_websocket_on_loopback() -> None:
         # There is no need for a second connection to the same peer.
         assert await b.dial(full) is connection
         await eventually(lambda: a.connections(b.peer), "the listener's side")
+
+
+@pytest.mark.parametrize("hurried", [True, False])
+async def test_who_is_in_a_hurry_tries_other_sockets(hurried: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DIAL_STAGGER", (0.0, 0.001, 3600.0))
+    async with running_hosts(2) as (a, b):
+        (address,) = await a.listen(LOOPBACK)
+        b.hurried = lambda: hurried
+        dial, begun, free = b._dial, 0, asyncio.Event()
+
+        async def first_hangs(*args: Any) -> Any:
+            nonlocal begun
+            begun += 1
+            if begun == 1:
+                await free.wait()
+            return await dial(*args)
+
+        monkeypatch.setattr(b, "_dial", first_hangs)
+        dialling = asyncio.ensure_future(b.dial(address / a.peer.as_multiaddr()))
+        if not hurried:
+            await eventually(lambda: begun == 1)
+            free.set()
+        async with asyncio.timeout(20):
+            connection = await dialling
+        assert b.connections() == [connection]
+        assert begun == (2 if hurried else 1)
+
+
+async def test_another_connection_beside_one_that_will_not_do() -> None:
+    async with running_hosts(2) as (a, b):
+        (address,) = await a.listen(LOOPBACK)
+        full = address / a.peer.as_multiaddr()
+        old = await b.dial(full)
+        new = await b.dial(full, beside=old)
+        assert new is not old
+        assert await b.dial(full, beside=old) is new
 
 
 async def test_the_wrong_peer_at_an_address_is_an_error() -> None:

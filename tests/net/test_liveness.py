@@ -142,6 +142,43 @@ async def test_a_silent_path_is_told_and_kept_while_the_peer_answers_on_another(
             assert await near.wait_closed() == "The peer stopped answering."
 
 
+async def test_how_long_a_silent_path_in_use_is_kept() -> None:
+    async with running_hosts(3) as (a, b, c):
+        config = LivenessConfig(NEVER, NEVER, NEVER, 3.5, keep=10.0)
+        liveness = Liveness(a, config)
+        used: set[Connection] = set()
+        liveness.busy = used.__contains__
+        near, _ = await link(a, b)
+        used.add(near)
+        beat = liveness._beats[near]
+        beat.asked = a.clock.monotonic() + 1
+        assert liveness._last_chance(near) == 3.5, (
+            "there is nobody else who could show that our network works"
+        )
+        other, _ = await link(a, c)
+        liveness._beats[other].asked = beat.asked
+        assert liveness._last_chance(near) == 3.5, "others that are seldom asked show nothing"
+        used.add(other)
+        assert liveness._last_chance(near) == 10.0, "nobody answers: our network is gone"
+        liveness._beats[other].asked = None
+        assert liveness._last_chance(near) == 3.5, "others answer: the peer is gone"
+        liveness.patient = used.__contains__
+        assert liveness._last_chance(near) == 10.0
+
+
+async def test_a_late_answer_is_told_of_paths_in_use() -> None:
+    async with running_hosts(2) as (a, b):
+        b.handle(PING_PROTOCOL, say_nothing)
+        liveness = Liveness(a, LivenessConfig(NEVER, NEVER, 0.01, NEVER, NEVER))
+        doubts: asyncio.Queue[Connection] = asyncio.Queue()
+        liveness.on_doubt.append(doubts.put_nowait)
+        liveness.busy = lambda _: True
+        near, _ = await link(a, b)
+        async with asyncio.timeout(20):
+            assert await doubts.get() is near
+        assert near.silent_since is None
+
+
 async def test_a_silent_path_that_answers_again_is_used_again() -> None:
     async with running_hosts(2) as (a, b):
         near, _ = await link(a, b)

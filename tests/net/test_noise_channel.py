@@ -174,7 +174,7 @@ async def test_keys_that_are_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
         await left.read()
 
 
-async def test_a_cancelled_write_ends_the_connection() -> None:
+async def test_a_cancelled_write_is_sent_whole() -> None:
     dialled, accepted, _, _ = await channels(capacity=10)
     writing = asyncio.create_task(dialled.write(bytes(1000)))
     await asyncio.sleep(0)
@@ -182,5 +182,6 @@ async def test_a_cancelled_write_ends_the_connection() -> None:
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    with pytest.raises(StreamResetError):
-        await accepted.read()
+    assert await accepted.read_exactly(1000) == bytes(1000)
+    await asyncio.gather(dialled.write(b"next"), reading := asyncio.ensure_future(accepted.read()))
+    assert reading.result() == b"next"

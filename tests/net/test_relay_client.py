@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from p2pchat_core import limits
 from p2pchat_core.errors import DialError, NoReservationError
 from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.net.circuit import CircuitTransport
 from p2pchat_core.net.ping import ping, serve_ping
 from p2pchat_core.net.relay_client import RelayClient, RelayInfo
 from p2pchat_core.net.steps import Step, StepReport, StepTimer
+from p2pchat_core.wire import reservation
 from p2pchat_core.wire.reservation import ReservationState
 from p2pchat_relay.limits import RelayLimits
 from p2pchat_relay.server import RelayConfig, RelayServer
@@ -151,6 +153,44 @@ async def test_back_on_a_relay_that_restarts(tmp_path: Path) -> None:
             assert [bool(addresses) for addresses in a.listening] == [True, False, True]
         finally:
             await again.stop()
+
+
+async def test_a_reservation_moves_to_another_connection_without_being_lost(tmp_path: Path) -> None:
+    async with world(tmp_path) as (relay, a, b):
+        a.relays.add(relay.addresses[0])
+        await a.state(ReservationState.RESERVED)
+        (old,) = a.host.connections()
+        new = await a.host.dial(old.remote_address, beside=old)
+        assert new is not old
+        async with asyncio.timeout(20):
+            await a.relays.move(old, new)
+            old.abort("It is not needed any more.")
+            await old.wait_closed()
+        assert a.states == [ReservationState.CONNECTING, ReservationState.RESERVED]
+        timer = StepTimer(a.host.peer, b.host.clock, b.steps.append)
+        circuit = await b.circuits.dial(await b.host.dial(relay.addresses[0]), a.host.peer, timer)
+        assert await ping(circuit, b.host.clock) > 0
+        new.abort("The cable was cut.")
+        await a.state(ReservationState.LOST)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_relay_that_a_conversation_needs_is_tried_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """And a little later if it was lost before, lest a relay that hangs up be asked without end."""
+    for name in ("RELAY_RETRY_MIN", "RELAY_RETRY_MAX"):
+        monkeypatch.setattr(reservation, name, 3600.0)
+    monkeypatch.setattr(limits, "RELAY_RETRY_ACTIVE", 0.01 if again else 3600.0)
+    async with world(tmp_path) as (relay, a, _b):
+        a.host.hurried = lambda: True
+        a.relays.add(relay.addresses[0])
+        for _ in range(2 if again else 1):
+            await a.state(ReservationState.RESERVED)
+            (connection,) = a.host.connections()
+            a.states.clear()
+            connection.abort("The cable was cut.")
+        await a.state(ReservationState.RESERVED)
 
 
 async def test_a_relay_that_is_not_there_is_a_state(tmp_path: Path) -> None:

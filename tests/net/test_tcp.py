@@ -82,7 +82,7 @@ async def test_bytes_travel_both_ways_and_can_be_pushed_back() -> None:
 async def test_a_writer_waits_for_a_reader_that_does_not_read() -> None:
     async with pair() as (near, far):
         for end in (near, far):
-            sock = end._writer.get_extra_info("socket")
+            sock = end._socket.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         chunk, written = bytes(64 * 1024), 0
@@ -136,7 +136,7 @@ async def test_giving_up_wakes_both_sides() -> None:
 async def test_a_cut_connection_is_lost() -> None:
     async with pair() as (near, far):
         await far.write(b"unread by the other side, so that closing becomes a reset")
-        sock = near._writer.get_extra_info("socket")
+        sock = near._socket.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         near.abort()
         with pytest.raises(ConnectionLostError, match="was cut"):

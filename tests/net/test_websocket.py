@@ -199,7 +199,7 @@ async def test_no_compression_in_either_direction() -> None:
 async def test_small_writes_leave_at_once() -> None:
     async with pair() as pairs:
         for stream in pairs:
-            sock = stream._end._connection.transport.get_extra_info("socket")
+            sock = stream._socket.transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
@@ -352,6 +352,27 @@ async def test_pings_are_answered() -> None:
         await (await peer.ping())
         await peer.send(b"after")
         assert await stream.read() == b"after"
+
+
+async def test_who_pings_and_never_reads_is_cut() -> None:
+    async with listening() as (address, inbox), raw_connect(address) as peer:
+        stream = await inbox.streams.get()
+        for transport, option in (
+            (stream._socket.transport, socket.SO_SNDBUF),
+            (peer.transport, socket.SO_RCVBUF),
+        ):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 4096)
+        cast("asyncio.ReadTransport", peer.transport).pause_reading()
+        reading = asyncio.create_task(stream.read())
+        while not reading.done():
+            assert stream._socket.transport.get_write_buffer_size() < 1024 * 1024
+            for _ in range(1000):
+                peer.protocol.send_ping(bytes(125))
+            peer.transport.write(b"".join(peer.protocol.data_to_send()))
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectionLostError, match="does not read the answers"):
+            await reading
+        peer.transport.abort()
 
 
 @pytest.mark.parametrize(

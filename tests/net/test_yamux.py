@@ -358,6 +358,57 @@ async def test_ending_a_stream_wakes_our_own_tasks(end: str) -> None:
                 await waiting
 
 
+async def test_giving_up_what_both_sides_have_ended_and_nobody_read() -> None:
+    async with muxers() as (client, server):
+        ours, theirs = await connect(client, server)
+        await theirs.write(b"never read")
+        await theirs.close_write()
+        await ours.close_write()
+        await settle()
+        assert list(client._streams) == [ours.stream_id]
+        ours.abort()
+        with pytest.raises(StreamResetError, match="on this side"):
+            await ours.read()
+        assert not client._streams
+        ours, theirs = await connect(client, server)
+        await ours.write(b"goes on")
+        assert await theirs.read() == b"goes on"
+
+
+async def test_giving_up_a_stream_while_its_end_goes_out() -> None:
+    """The session has let go of it already when the other side, called in the same turn, makes us reset it."""
+    async with muxers() as (client, server):
+        ours, theirs = await connect(client, server)
+        await theirs.close_write()
+        assert await ours.read() == b""
+        told: list[bool] = []
+
+        def give_up() -> None:
+            told.append(ours.stream_id in client._streams)
+            ours.abort()
+
+        theirs.on_readable = give_up
+        await ours.close_write()
+        await settle()
+        assert told[0], "the end was not told yet"
+        assert not client.closed
+        assert not server.closed
+        assert not client._streams
+
+
+async def test_a_stream_that_the_peer_never_ends_is_forgotten() -> None:
+    clock = FakeClock()
+    async with against_peer(clock) as (muxer, peer):
+        await peer.say(WINDOW_UPDATE, SYN, 1, 0)
+        await (await muxer.accept_stream()).close()
+        assert list(muxer._streams) == [1]
+        clock.now += limits.YAMUX_CLOSE_LINGER
+        muxer._on_timer()
+        while not (await peer.hear()).flags & RST:
+            pass
+        assert not muxer._streams
+
+
 async def test_context_closes_or_resets() -> None:
     async with muxers() as (client, server):
         ours, theirs = await connect(client, server)
@@ -380,9 +431,11 @@ async def test_cancelled_reader_and_writer_lose_nothing() -> None:
             await settle()
             task.cancel()
             await asyncio.wait([task])
-        assert await theirs.read_exactly(WINDOW) == bytes(WINDOW)
-        await ours.write(b"x")
-        assert await theirs.read() == b"x"
+        # What the window did not take when the writer was cancelled follows as well: never only a part.
+        await asyncio.gather(
+            ours.write(b"x"), received := asyncio.ensure_future(theirs.read_exactly(WINDOW + 2))
+        )
+        assert received.result() == bytes(WINDOW + 1) + b"x"
 
 
 async def test_stream_reset_before_it_was_accepted_is_not_offered() -> None:
@@ -619,10 +672,10 @@ async def test_simultaneous_close() -> None:
 async def test_a_fault_of_ours_ends_the_connection_too(caplog: pytest.LogCaptureFixture) -> None:
     left, _ = memory_pair()
 
-    async def broken(max_bytes: int = 0) -> bytes:
+    def broken(max_bytes: int = 0) -> bytes:
         raise ZeroDivisionError
 
-    left.read = broken  # type: ignore[method-assign]
+    left.read_nowait = broken  # type: ignore[method-assign]
     muxer = YamuxMuxer(left, client=True)
     muxer.start()
     assert "error in this program" in await muxer.wait_closed()
@@ -646,7 +699,7 @@ async def test_silent_peer_is_given_up() -> None:
         stream = await muxer.open_stream()
         await settle()
         clock.now += limits.YAMUX_PING_TIMEOUT + 1
-        muxer.pump()  # the timer is armed by the real clock of the loop; this lets it see that time has passed
+        muxer._on_timer()  # the timer is armed by the real clock of the loop, which time has not passed for
         with pytest.raises(ConnectionLostError, match="no longer answers"):
             await stream.read()
         assert await muxer.wait_closed() == "The remote side no longer answers."

@@ -51,7 +51,6 @@ class FakeStream(Stream):
         self.write_closed = False
         self.closed = False
         self.reset_by: Exception | None = None
-        self.changed = asyncio.Event()
 
     @property
     def stream_id(self) -> int:
@@ -61,32 +60,30 @@ class FakeStream(Stream):
     def aborted(self) -> bool:
         return self.reset_by is not None
 
-    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        while True:
-            self._check()
-            if self.inbox:
-                data = bytes(self.inbox[:max_bytes])
-                del self.inbox[:max_bytes]
-                self._notify()
-                return data
-            if self.ended:
-                return b""
-            await self._wait()
+    def read_nowait(self, max_bytes: int = READ_CHUNK) -> bytes | None:
+        self._check()
+        if self.inbox:
+            data = bytes(self.inbox[:max_bytes])
+            del self.inbox[:max_bytes]
+            self._notify()
+            return data
+        return b"" if self.ended else None
 
     def unread(self, data: bytes) -> None:
         self.inbox[:0] = data
         self._notify()
 
-    async def write(self, data: bytes) -> None:
+    def can_send(self) -> bool:
         self._check()
         if self.write_closed:
             raise StreamClosedError("Our side is closed.")
+        return len(self.remote.inbox) <= self.capacity
+
+    def send(self, data: bytes | memoryview) -> None:
+        self.can_send()
         self.remote.inbox += data
         self.remote.received += len(data)
         self._notify()
-        while len(self.remote.inbox) > self.capacity:
-            await self._wait()
-            self._check()
 
     async def close_write(self) -> None:
         self._check()
@@ -120,12 +117,8 @@ class FakeStream(Stream):
             raise StreamClosedError("The stream was closed.")
 
     def _notify(self) -> None:
-        self.changed.set()
-        self.remote.changed.set()
-
-    async def _wait(self) -> None:
-        self.changed.clear()
-        await self.changed.wait()
+        self.notify()
+        self.remote.notify()
 
 
 def stream_pair(capacity: int = 64 * KIB) -> tuple[FakeStream, FakeStream]:

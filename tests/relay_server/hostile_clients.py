@@ -74,9 +74,9 @@ __all__ = [
     "talk",
 ]
 
-PATIENCE = 5.0
+PATIENCE = 15.0
 """Nothing takes this long: the deadlines of the relay are shortened for the tests."""
-DRIP = 0.02
+DRIP = 0.05
 """Seconds between two bytes of a slow client; many of them pass before a shortened deadline."""
 REQUEST = (
     b"GET / HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -41,7 +41,7 @@ __all__ = [
     "message",
 ]
 
-SHORT = 0.4
+SHORT = 1.0
 """Every deadline of the relay in these tests, in seconds; a slow client's bytes come every `DRIP`."""
 FRIEND = 2
 """Who has a reservation."""

@@ -99,6 +99,8 @@ async def test_answers_that_a_client_does_not_take_count(
 ) -> None:
     """The pings of a WebSocket are answered at once, whether or not the answers can leave."""
     monkeypatch.setattr("p2pchat_relay.limits.BUFFER_CHECK_INTERVAL", 0.05)
+    # This ends such a connection too, and long before it alone could fill a budget.
+    monkeypatch.setattr("p2pchat_core.limits.WS_CONTROL_BUFFER", 2**40)
     async with (
         relay(tmp_path, max_buffered_bytes=256 * KIB) as server,
         client(1, server) as (host, connection),
@@ -106,7 +108,7 @@ async def test_answers_that_a_client_does_not_take_count(
     ):
         assert (await reserve(connection)).status is Status.OK
         (inside,) = server._host.connections(host.peer)
-        websocket = connection._muxer._channel.raw._end._connection  # type: ignore[attr-defined]
+        websocket = connection._muxer._channel.raw._socket  # type: ignore[attr-defined]
         websocket.transport.pause_reading()
         async with asyncio.timeout(10):
             while not inside.closed:
@@ -114,5 +116,6 @@ async def test_answers_that_a_client_does_not_take_count(
                     websocket.protocol.send_ping(bytes(125))
                 websocket.send_data()
                 await asyncio.sleep(0)
+        assert "no room" in (await inside.wait_closed())
         assert not honest.closed
         assert (await reserve(honest)).status is Status.OK

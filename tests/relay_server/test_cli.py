@@ -160,7 +160,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_neither_webrtc_nor_the_screen_is_loaded() -> None:
     script = (
-        "import sys, p2pchat_relay.cli, p2pchat_relay.server, p2pchat_core.net.websocket_library\n"
+        "import sys, p2pchat_relay.cli, p2pchat_relay.server, p2pchat_core.net.websocket_server\n"
         "heavy = ('aiortc', 'aioice', 'av', 'textual', 'rich', 'p2pchat_tui', 'p2pchat_core.chat',"
         " 'p2pchat_core.net.webrtc', 'sqlite3')\n"
         "print([name for name in heavy if name in sys.modules])"

@@ -14,12 +14,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from p2pchat_core.errors import ConfigError, RemoteProtocolError
+from p2pchat_core.wire.ip import parse_ip
 from p2pchat_relay.config import AccessConfig, AccessRule, RelayConfig
 from p2pchat_relay.forwarded import TrustedProxies, parse_proxies
 from p2pchat_relay.limits import FORWARDED_MAX_BYTES, FORWARDED_MAX_HOPS, RelayLimits
 from p2pchat_relay.observer import NullObserver
 from p2pchat_relay.server import RelayServer
-from p2pchat_relay.sources import parse_ip
 from tests.relay_server.test_server import LOOPBACK, until
 
 if TYPE_CHECKING:

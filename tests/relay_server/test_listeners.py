@@ -16,7 +16,13 @@ from p2pchat_core.multiformats.multiaddr import Multiaddr
 from p2pchat_core.net.host import Host
 from p2pchat_core.net.ping import ping, serve_ping
 from p2pchat_relay.errors import RelayStartError
-from p2pchat_relay.listeners import Listeners, parse_announce, parse_listen, parse_stun_hosts
+from p2pchat_relay.listeners import (
+    Listeners,
+    _free_on_udp,
+    parse_announce,
+    parse_listen,
+    parse_stun_hosts,
+)
 from p2pchat_relay.state import StateDirectory
 from p2pchat_relay.tls import ServerCertificate
 from tests.relay_server.fakes import key
@@ -72,7 +78,7 @@ async def test_every_form_at_once(opened: tuple[Host, Listeners, trustme.CA]) ->
 async def test_a_chosen_port_is_kept(opened: tuple[Host, Listeners, trustme.CA], tmp_path: Path) -> None:
     host, listeners, _ = opened
     for listen in parse_listen([TCP, WS]):
-        await listeners.open(listen)
+        await listeners.open(listen, stun=True)
     await listeners.open_stun(second_port=0)
     (stun,) = listeners._stun
     ports = [int(address.value("tcp") or 0) for address in host.listen_addresses()]
@@ -85,10 +91,19 @@ async def test_a_chosen_port_is_kept(opened: tuple[Host, Listeners, trustme.CA],
     assert listeners._stun[0].ports == stun.ports
 
 
+async def test_a_port_that_udp_has_taken_is_not_chosen() -> None:
+    """The system gives out free TCP ports; with STUN, one is taken that is free on both."""
+    chosen = _free_on_udp("127.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        udp.bind(("127.0.0.1", chosen))
+        tcp.bind(("127.0.0.1", chosen))
+    assert _free_on_udp("203.0.113.1") == 0
+
+
 async def test_stun_is_answered_at_every_port(opened: tuple[Host, Listeners, trustme.CA]) -> None:
     _, listeners, _ = opened
     for listen in parse_listen([TCP, WS]):
-        await listeners.open(listen)
+        await listeners.open(listen, stun=True)
     await listeners.open_stun(second_port=0)
     loop = asyncio.get_running_loop()
     transport, client = await loop.create_datagram_endpoint(Client, local_addr=("127.0.0.1", 0))
@@ -103,7 +118,7 @@ async def test_stun_is_answered_at_every_port(opened: tuple[Host, Listeners, tru
 async def test_two_hosts_for_the_whole_of_rfc_5780(opened: tuple[Host, Listeners, trustme.CA]) -> None:
     _, listeners, _ = opened
     for listen in parse_listen([WS]):
-        await listeners.open(listen)
+        await listeners.open(listen, stun=True)
     try:
         await listeners.open_stun(second_port=0, hosts=parse_stun_hosts(["127.0.0.1", "127.0.0.2"]))
     except RelayStartError as error:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pchat_relay.sources import Source, parse_ip
+from p2pchat_core.wire.ip import parse_ip
+from p2pchat_relay.sources import Source
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,18 @@ async def test_both_directions_then_half_closes() -> None:
     assert not circuit.target.aborted
 
 
+async def test_what_comes_goes_on_in_the_same_turn() -> None:
+    circuit = Circuit()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    circuit.source.send(b"question")
+    assert circuit.target.read_nowait() == b"question"
+    circuit.target.send(b"answer")
+    assert circuit.source.read_nowait() == b"answer"
+    circuit.source.abort()
+    await circuit.result()
+
+
 async def test_what_came_right_behind_the_handshake_goes_first() -> None:
     near_source, source = stream_pair()
     near_target, target = stream_pair()

@@ -287,6 +287,19 @@ def test_retry_now(state: ReservationState) -> None:
     assert keeper.next_action(START + 0.1).at == pytest.approx(START + 0.6)
 
 
+@pytest.mark.parametrize("state", [ReservationState.RESERVED, ReservationState.LOST], ids=str)
+def test_renew_now(state: ReservationState) -> None:
+    keeper = _in(state)
+    before = keeper.next_action(START + 0.1)
+    keeper.renew_now(START + 0.1)
+    assert keeper.state is state
+    if state is ReservationState.RESERVED:
+        assert before.kind is WAIT
+        assert keeper.next_action(START + 0.1) == NextAction(RESERVE, START + 0.1)
+    else:
+        assert keeper.next_action(START + 0.1) == before
+
+
 def test_retry_now_does_not_disturb_a_reservation() -> None:
     keeper = _reserved()
     keeper.retry_now(START + 1)

@@ -6,7 +6,7 @@ import pytest
 
 from p2pchat_core import limits
 from p2pchat_core.errors import LocalProtocolError, StreamLimitError
-from p2pchat_core.wire.yamux import OpenAllowed, SessionEnded, YamuxSession
+from p2pchat_core.wire.yamux import OpenAllowed, SessionEnded, StreamEnded, YamuxSession
 from p2pchat_core.wire.yamux_frames import (
     ACK,
     DATA,
@@ -120,7 +120,7 @@ def test_unacknowledged_streams_are_bounded_and_any_frame_acknowledges() -> None
     assert OpenAllowed() in client.take_events()
     client.open_stream(0.0)
     client.reset_stream(opened[2])
-    assert client.take_events() == [OpenAllowed()]
+    assert client.take_events() == [StreamEnded(opened[2]), OpenAllowed()]
     client.open_stream(0.0)
 
 

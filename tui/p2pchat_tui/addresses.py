@@ -28,6 +28,7 @@ def reach(address: str) -> str:
         ip = ipaddress.ip_address(host)
     except ValueError:
         return "this computer" if host == "localhost" else "anywhere"
+    ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_loopback:
         return "this computer"
     return "this network" if ip.is_private or ip.is_link_local else "anywhere"

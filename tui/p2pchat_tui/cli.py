@@ -19,8 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run p2pchat and return its exit code: 0, 1 when it could not start, 2 for a mistake on the command line."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["key"]:
-        from p2pchat_tui import key_command
+        from p2pchat_core.errors import ConfigError
 
+        try:
+            from p2pchat_tui import key_command
+        except ConfigError as error:  # see p2pchat_core.pb
+            print(f"p2pchat: {error}", file=sys.stderr)  # noqa: T201
+            return 2
         return key_command.main(argv[1:])
     arguments = read_arguments(argv)
     if arguments.config_action:
@@ -35,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     _dump_no_core()
     try:
+        import p2pchat_core.pb  # noqa: F401  what is loaded later needs it, and it may refuse
+
         configure_logging(options)
         key = unlock(options.data_dir / "identity.key", options.passphrase_fd)
     except (ConfigError, IdentityError) as error:

@@ -164,7 +164,8 @@ class _Writer:
             self._append(picture)
         elif category == "Cs" or ord(char) & 0xFFFE == 0xFFFE or "\ufdd0" <= char <= "\ufdef":
             self._append(_REPLACEMENT)
-        elif category in ("Zl", "Zp"):
+        elif category in ("Zl", "Zp") or (category == "Cn" and cell_len(char) == 1):
+            # Characters newer than our tables: the terminal's may know that they are wider, or take no room.
             self._append(f"<U+{ord(char):04X}>")
         elif category == "Zs":
             self._append(" ", base="")

@@ -90,6 +90,7 @@ class Conversation:
         self._hub = hub
         self._clock = clock
         self._unfinished = unfinished
+        self._active_at = float("-inf")
         self._complaint = ""
         self._allowance = Allowance(
             limits.CHAT_INBOUND_RATE, limits.CHAT_INBOUND_ALLOWANCE, clock.monotonic()
@@ -120,7 +121,7 @@ class Conversation:
             announcer=announcer,
             clock=clock,
             tasks=self._tasks,
-            slow_down=self._slow_down,
+            slow_down=self._heard,
             on_farewell=lambda reason: on_farewell(peer, reason),
         )
         self._raw = RawTalk(
@@ -147,6 +148,11 @@ class Conversation:
         """Whether nothing is open, waiting or wanted, so that it may be forgotten."""
         silent = not self._raw.streams and not self._speaking.open and self._listening.idle
         return silent and not self._unfinished and not self._raw.repair
+
+    @property
+    def active(self) -> bool:
+        """Whether something was acknowledged in either direction lately."""
+        return self._clock.monotonic() - self._active_at < limits.SESSION_ACTIVE
 
     @property
     def unfinished(self) -> int:
@@ -208,6 +214,7 @@ class Conversation:
     def connection_opened(self, connection: Connection) -> None:
         """There is a new connection to the peer: move to it if it is better, and hand over what waits."""
         self._raw.connection_opened(connection)
+        self._speaking.hope()
         self._be_hopeful()
 
     def path_changed(self, connection: Connection) -> None:
@@ -288,6 +295,7 @@ class Conversation:
     def _progressed(self, acknowledged: int) -> None:
         """So many messages were acknowledged, or the session needs looking after."""
         if acknowledged:
+            self._active_at = self._clock.monotonic()
             self._retries.reset()
             self._complaint = ""
             self._count(-acknowledged)
@@ -316,6 +324,10 @@ class Conversation:
         if self._unfinished and error.code != self._complaint:
             self._complaint = error.code
             self._hub.emit(ErrorEvent(error.code, str(error), self._name))
+
+    async def _heard(self, amount: int) -> None:
+        self._active_at = self._clock.monotonic()
+        await self._slow_down(amount)
 
     async def _slow_down(self, amount: int) -> None:
         delay = self._allowance.take(amount, self._clock.monotonic())

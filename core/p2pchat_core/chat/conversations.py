@@ -60,7 +60,7 @@ class Conversations:
         self._parted: dict[PeerId, Farewell] = {}
         self.announcer = Announcer(store, hub)
         self._tasks = TaskOwner("conversations")
-        node.liveness.busy = self.uses
+        node.attend(self.uses, self.any_active)
         node.liveness.on_change.append(self._path_changed)
 
     @classmethod
@@ -97,6 +97,15 @@ class Conversations:
         """Whether a conversation goes on with the peer of `connection`."""
         talk = self._open.get(connection.peer)
         return talk is not None and not talk.idle
+
+    def active(self, peer: PeerId) -> bool:
+        """Whether something was acknowledged lately in a session with `peer`, which did not hang up since."""
+        talk = self._open.get(peer)
+        return talk is not None and talk.active and peer not in self._parted
+
+    def any_active(self) -> bool:
+        """Whether this is so with anybody."""
+        return any(self.active(peer) for peer in self._open)
 
     def parted(self, peer: PeerId) -> bool:
         """Whether `peer` hung up on purpose and has not been connected since: it is not to be dialled for its loss."""

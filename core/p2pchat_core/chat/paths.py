@@ -141,7 +141,8 @@ class Paths:
         """Return the paths to move to from `current`, the best first; none if it should be stayed with."""
         others = [one for one in self.in_order() if one is not current and self.answers(one)]
         if not self.answers(current):
-            return others
+            # What is of another sort is less likely to have failed for the same reason.
+            return sorted(others, key=lambda one: rank(one) is rank(current))
         return [one for one in others if self._settled(one, now) and self._beats(one, current, now)][:1]
 
     def reports(self, current: Connection | None) -> list[PathReport]:

@@ -50,7 +50,7 @@ class Redial:
         self._clock = clock
         self._conversations = conversations
         self._addresses = addresses
-        self._upkeep = Upkeep(node, clock, conversations.uses, addresses.of)
+        self._upkeep = Upkeep(node, clock, conversations.uses, conversations.active, addresses.of)
         self._lost_at: dict[PeerId, float] = {}
         self._given_up: set[PeerId] = set()
         self._hope: dict[PeerId, asyncio.Event] = {}  # of those that have a task

@@ -134,8 +134,13 @@ class LineOpener:
         self._store = store
         self._clock = clock
         self._on_delivered = on_delivered
+        self._news = asyncio.Event()
 
-    async def open_first(self, connections: Sequence[Connection]) -> Line:
+    def hope(self) -> None:
+        """There is a new connection: an opening under way tries it, too."""
+        self._news.set()
+
+    async def open_first(self, connections: Callable[[], Sequence[Connection]]) -> Line:
         """Open a line on the first of `connections` that answers: one is begun after the other, all then go on.
 
         Raises:
@@ -145,18 +150,18 @@ class LineOpener:
             P2PChatError: none of them works.
         """
         failure: P2PChatError = NotConnectedError(f"There is no connection to {self._peer.short()}.")
-        waiting = deque(connections)
+        tried: set[Connection] = set()
         running: set[asyncio.Task[Line]] = set()
         try:
-            while waiting or running:
+            while (waiting := [one for one in connections() if one not in tried]) or running:
                 head_start = None
+                self._news.clear()
                 if waiting:
-                    connection = waiting.popleft()
-                    running.add(asyncio.ensure_future(self.open(connection)))
-                    head_start = _head_start(connection) if waiting else None
-                done, running = await asyncio.wait(
-                    running, timeout=head_start, return_when=asyncio.FIRST_COMPLETED
-                )
+                    tried.add(waiting[0])
+                    running.add(asyncio.ensure_future(self.open(waiting[0])))
+                    head_start = _head_start(waiting[0]) if len(waiting) > 1 else None
+                done = await self._first_done(running, head_start)
+                running -= done
                 for task in done:
                     if (error := task.exception()) is None:
                         running |= done - {task}
@@ -170,6 +175,17 @@ class LineOpener:
         finally:
             await _discard(running)
         raise failure
+
+    async def _first_done(
+        self, running: set[asyncio.Task[Line]], head_start: float | None
+    ) -> set[asyncio.Task[Line]]:
+        """Wait until one of `running` is done, the next may begin, or there is one more connection."""
+        news = asyncio.ensure_future(self._news.wait())
+        try:
+            await asyncio.wait({*running, news}, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+        return {task for task in running if task.done()}
 
     async def open(self, connection: Connection) -> Line:
         """Open a line on one connection.

@@ -110,7 +110,7 @@ class Speaking:
             P2PChatError: no stream could be opened on any connection.
         """
         if self._line is None:
-            self._use(await self._opener.open_first(self._paths.in_order()))
+            self._use(await self._opener.open_first(self._paths.in_order))
         self.reconsider()
         while (line := self._line) is not None:
             room = min(line.machine.room, _BATCH)
@@ -149,6 +149,12 @@ class Speaking:
             self._targets = frozenset(targets)
             self._moving = self._tasks.spawn(self._move(targets), "move to another path")
 
+    def hope(self) -> None:
+        """There is a new connection: what is to be done is not put off any more."""
+        self._opener.hope()
+        self._stop_waiting()
+        self.reconsider()
+
     async def farewell(self, reason: Farewell) -> None:
         """Say good-bye on a stream, opening one if there is none, and wait until it is heard.
 
@@ -156,7 +162,7 @@ class Speaking:
             P2PChatError: it was not heard.
         """
         if self._line is None:
-            self._use(await self._opener.open_first(self._paths.in_order()))
+            self._use(await self._opener.open_first(self._paths.in_order))
         if self._line is not None:
             await self._line.say_farewell(reason)
 
@@ -172,7 +178,7 @@ class Speaking:
     async def _move(self, targets: list[Connection]) -> None:
         """Open a line on one of `targets`; the present one stays in use until then."""
         try:
-            line = await self._opener.open_first(targets)
+            line = await self._opener.open_first(lambda: targets)
         except P2PChatError as error:
             logger.debug("no session on %s: %s", targets, error)
             loop = asyncio.get_running_loop()
@@ -204,6 +210,11 @@ class Speaking:
         if self._moving is not None:
             self._moving.cancel()
             self._moving = None
+
+    def _stop_waiting(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
 
     def _stop_timers(self) -> None:
         for timer in (self._timer, self._again):
@@ -305,9 +316,7 @@ class Speaking:
             logger.info("%s is suspected: nothing was acknowledged", line.connection)
             self._paths.suspect(line.connection, now)
             self._check_path(line.connection)
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        self._stop_waiting()
         self.reconsider()
 
     def _escapes(self, line: Line) -> bool:

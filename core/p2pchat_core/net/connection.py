@@ -164,6 +164,11 @@ class Connection:
         return self.route.kind is Kind.WEBRTC
 
     @property
+    def plain(self) -> bool:
+        """Whether it is one to a listener: to a relay as a rule."""
+        return self.route.kind in (Kind.WEBSOCKET, Kind.TCP)
+
+    @property
     def closed(self) -> bool:
         """Whether it has ended."""
         return self._muxer.closed

@@ -26,6 +26,7 @@ from p2pchat_core.net.connection import Connection, Direction, Kind, Route
 from p2pchat_core.net.interfaces import expand_wildcard
 from p2pchat_core.net.locks import KeyedLocks
 from p2pchat_core.net.registry import ProtocolRegistry
+from p2pchat_core.net.side_by_side import first_of
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.net.tcp import TcpListener, TcpStream, dial_tcp
 from p2pchat_core.net.upgrader import upgrade_inbound, upgrade_outbound
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from p2pchat_core.net.muxer import Muxer
     from p2pchat_core.net.registry import Handler
     from p2pchat_core.net.stream import Stream
+    from p2pchat_core.net.upgrader import Upgraded
 
 __all__ = ["Host", "HostConfig"]
 
@@ -68,7 +70,8 @@ class Host:
     `on_handshake_failed` those for who was let in and did not come to prove who it is.
     `admit` may refuse an inbound connection by the remote's IP address before anything is spent on it; whoever it
     let in is told to `released` when the connection is gone. With `forwarding`, both are told ``None`` for the
-    connection of a proxy until that has said whose it is. `config` may be replaced by another at any time.
+    connection of a proxy until that has said whose it is. While `hurried`, dialling does not wait for lost packets
+    to be repeated, but tries other sockets side by side. `config` may be replaced by another at any time.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Host:
         self.admit: Callable[[str | None], bool] = lambda _remote_ip: True
         self.released: Callable[[str | None], None] = lambda _remote_ip: None
         self.forwarding: Forwarding | None = None
+        self.hurried: Callable[[], bool] = lambda: False
         self._connections: defaultdict[PeerId, list[Connection]] = defaultdict(list)
         self._listeners: list[WebSocketListener | TcpListener] = []
         self._proving: dict[WebSocketStream | TcpStream, None] = {}
@@ -154,8 +158,17 @@ class Host:
             callback(connection)
         return connection
 
-    async def dial(self, address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None) -> Connection:
+    async def dial(
+        self,
+        address: Multiaddr,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        beside: Connection | None = None,
+    ) -> Connection:
         """Connect to a listener at a ws, wss or tcp address, or return the connection there is to its peer.
+
+        Args:
+            beside: a connection that will not do, so that another is made or returned.
 
         Raises:
             AddressError: it is our own address, or not one of the three.
@@ -166,14 +179,20 @@ class Host:
             raise AddressError("That is this program's own address; it needs somebody else's.")
         bare = address.without_trailing_p2p()
         async with self._dial_locks[bare]:
-            existing = self._open_plain_to(expected)
+            existing = self._open_plain_to(expected, beside)
             if existing is not None:
                 return existing
-            return await self._dial(bare, expected, ssl_context)
+            upgraded, kind = await first_of(
+                lambda: self._dial(bare, expected, ssl_context),
+                limits.DIAL_STAGGER if self.hurried() else (0.0,),
+                lambda late: late[0].muxer.abort("another was quicker"),
+            )
+            route = Route(kind, Direction.OUTBOUND, bare / upgraded.peer.as_multiaddr(), label=str(bare))
+            return self.adopt(upgraded.peer, upgraded.muxer, route)
 
     async def _dial(
         self, bare: Multiaddr, expected: PeerId | None, ssl_context: ssl.SSLContext | None
-    ) -> Connection:
+    ) -> tuple[Upgraded, Kind]:
         raw: TcpStream | WebSocketStream
         if is_tcp(bare):
             kind, raw = Kind.TCP, await dial_tcp(bare)
@@ -190,14 +209,11 @@ class Host:
         if upgraded.peer == self.peer:
             upgraded.muxer.abort("connected to ourselves")
             raise AddressError("That is this program's own address; it needs somebody else's.")
-        full = bare / upgraded.peer.as_multiaddr()
-        route = Route(kind, Direction.OUTBOUND, full, label=str(bare))
-        return self.adopt(upgraded.peer, upgraded.muxer, route)
+        return upgraded, kind
 
-    def _open_plain_to(self, peer: PeerId | None) -> Connection | None:
-        if peer is None:
-            return None
-        return next((c for c in self.connections(peer) if c.route.kind in (Kind.WEBSOCKET, Kind.TCP)), None)
+    def _open_plain_to(self, peer: PeerId | None, beside: Connection | None) -> Connection | None:
+        found = () if peer is None else self.connections(peer)
+        return next((c for c in found if c.plain and c is not beside), None)
 
     def _check_room(self, peer: PeerId) -> None:
         if self._closing:

@@ -65,12 +65,16 @@ class Liveness:
 
     Attributes:
         busy: says of a connection whether a conversation uses it.
+        patient: says of a connection whether to keep it for a while though it is silent.
         on_change: called after every answer to a ping, and when a connection has become silent.
+        on_doubt: called when a ping of a connection in use was not answered before the next one was due.
     """
 
     def __init__(self, host: Host, config: LivenessConfig | None = None) -> None:
         self.busy: Callable[[Connection], bool] = lambda _connection: False
+        self.patient: Callable[[Connection], bool] = lambda _connection: False
         self.on_change: list[Callable[[Connection], None]] = []
+        self.on_doubt: list[Callable[[Connection], None]] = []
         self._host = host
         self._config = config if config is not None else LivenessConfig()
         self._beats: dict[Connection, _Heartbeat] = {}
@@ -116,6 +120,7 @@ class Liveness:
             if beat.asked is not None:
                 if not doubted:
                     self._doubt_others(connection)
+                    self._tell_doubt(connection)
                 if self._overdue(connection, beat, now):
                     return
             self._ask(connection, beat, now)
@@ -200,14 +205,34 @@ class Liveness:
         for other in self._host.connections(connection.peer):
             if other is not connection and other.silent_since is None and other.heard_at >= beat.asked:
                 return config.keep
-        return config.busy_timeout if self.busy(connection) else config.timeout
+        if not self.busy(connection):
+            return config.timeout
+        if self.patient(connection):
+            return config.keep
+        # That everybody died at once is less likely than that our network is gone.
+        others = self._others_in_use(connection)
+        return (
+            config.keep
+            if others and all(other.asked is not None for other in others)
+            else config.busy_timeout
+        )
 
     def _doubt_others(self, connection: Connection) -> None:
-        """Find out, too, whether the other paths to the same peer work: one of them will be needed."""
-        for other in self._host.connections(connection.peer):
-            beat = self._beats.get(other)
-            if other is not connection and beat is not None and beat.asked is None:
+        """Find out, too, whether the other paths to the same peer work, and those to others that are in use."""
+        same = [
+            self._beats[other] for other in self._host.connections(connection.peer) if other in self._beats
+        ]
+        for beat in (*same, *self._others_in_use(connection)):
+            if beat is not self._beats[connection] and beat.asked is None:
                 beat.doubt.set()
+
+    def _others_in_use(self, connection: Connection) -> list[_Heartbeat]:
+        return [beat for other, beat in self._beats.items() if other is not connection and self.busy(other)]
+
+    def _tell_doubt(self, connection: Connection) -> None:
+        if self.busy(connection):
+            for callback in self.on_doubt:
+                callback(connection)
 
     def _tell(self, connection: Connection) -> None:
         if not connection.closed:

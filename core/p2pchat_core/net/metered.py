@@ -20,13 +20,21 @@ class MeteredStream(ByteStream):
         self._inner = inner
         self._budget = budget
         self._unread = 0
+        inner.on_readable = self.notify_readable
+        inner.on_writable = self.notify_writable
 
-    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        """See `ByteStream.read`."""
-        data = await self._inner.read(max_bytes)
-        known = min(self._unread, len(data))
-        self._unread -= known
-        self._budget.count(len(data) - known)
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`."""
+        return self._inner.buffered
+
+    def read_nowait(self, max_bytes: int = READ_CHUNK) -> bytes | None:
+        """See `ByteStream.read_nowait`."""
+        data = self._inner.read_nowait(max_bytes)
+        if data:
+            known = min(self._unread, len(data))
+            self._unread -= known
+            self._budget.count(len(data) - known)
         return data
 
     def unread(self, data: bytes) -> None:
@@ -34,10 +42,14 @@ class MeteredStream(ByteStream):
         self._unread += len(data)
         self._inner.unread(data)
 
-    async def write(self, data: bytes) -> None:
-        """See `ByteStream.write`."""
+    def can_send(self) -> bool:
+        """See `ByteStream.can_send`."""
+        return self._inner.can_send()
+
+    def send(self, data: bytes | memoryview) -> None:
+        """See `ByteStream.send`."""
         self._budget.count(len(data))
-        await self._inner.write(data)
+        self._inner.send(data)
 
     async def close(self) -> None:
         """See `ByteStream.close`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from p2pchat_core import __version__, limits
 from p2pchat_core.errors import AddressError, DialError, P2PChatError
+from p2pchat_core.identity.peer_id import PeerId
 from p2pchat_core.net.circuit import CircuitTransport
 from p2pchat_core.net.direct import DirectUpgrade
 from p2pchat_core.net.host import Host
@@ -17,17 +18,17 @@ from p2pchat_core.net.liveness import Liveness, LivenessConfig
 from p2pchat_core.net.locks import KeyedLocks
 from p2pchat_core.net.ping import ping, serve_ping
 from p2pchat_core.net.relay_client import RelayClient
+from p2pchat_core.net.second_socket import SecondSocket
 from p2pchat_core.net.steps import Step, StepTimer
 from p2pchat_core.net.succession import Succession
 from p2pchat_core.net.webrtc.config import IceConfig
 from p2pchat_core.wire.dial_target import CircuitTarget, parse_target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from p2pchat_core.clock import Clock
     from p2pchat_core.identity.keys import PrivateKey
-    from p2pchat_core.identity.peer_id import PeerId
     from p2pchat_core.multiformats.multiaddr import Multiaddr
     from p2pchat_core.net.connection import Connection
     from p2pchat_core.net.identify import PeerInfo
@@ -104,6 +105,7 @@ class Node:
         self.host.on_connection.append(listener.on_connection)
         self.host.on_disconnect.append(listener.on_disconnect)
         self.liveness = Liveness(self.host, self._config.liveness)
+        SecondSocket(self.host, self.liveness, self._relay_client.move)
 
     # --- what the owner asks ----------------------------------------------------------------------------------------
 
@@ -120,6 +122,18 @@ class Node:
         if isinstance(parse_target(address), CircuitTarget):
             raise AddressError("This is the address of a person behind a relay, not of a relay.")
         self._relay_client.add(address)
+
+    def attend(self, uses: Callable[[Connection], bool], active: Callable[[], bool]) -> None:
+        """Look after what conversations need.
+
+        Args:
+            uses: whether a conversation goes on with the peer of a connection.
+            active: whether one goes on at this moment, so that relays are needed, too.
+        """
+        self.liveness.busy = lambda connection: uses(connection) or (active() and self._serves(connection))
+        # A relay that is slow for a moment would be slower still if all its clients came anew.
+        self.liveness.patient = lambda connection: not uses(connection) and self._serves(connection)
+        self.host.hurried = active
 
     def relays(self) -> list[RelayInfo]:
         """Return how we stand with every relay."""
@@ -192,10 +206,20 @@ class Node:
         Raises:
             P2PChatError: it did not work; `connection` stays.
         """
-        async with self._dial_locks[connection.peer]:
-            if connection.direct:
-                return await self._renew_direct(connection, addresses)
+        if not connection.direct:
             return await self._another_circuit([connection.remote_address, *addresses])
+        async with self._dial_locks[connection.peer]:
+            return await self._renew_direct(connection, addresses)
+
+    async def stand_by(self, peer: PeerId, addresses: Sequence[Multiaddr]) -> Connection:
+        """Open a circuit to `peer` at whichever of `addresses` answers first, beside what there is.
+
+        Raises:
+            P2PChatError: none works.
+        """
+        targets = [(parse_target(address), address) for address in addresses]
+        circuits = [(target, address) for target, address in targets if isinstance(target, CircuitTarget)]
+        return (await self._first_circuit([one for one in circuits if one[0].peer == peer]))[1]
 
     async def open_stream(
         self, peer: PeerId, protocols: Sequence[str], *, allow_limited: bool = False
@@ -225,8 +249,9 @@ class Node:
 
     async def _renew_direct(self, connection: Connection, addresses: Sequence[Multiaddr]) -> Connection:
         carrier = connection
-        if not await self._answers(connection):
-            others = [c for c in self.host.connections(connection.peer) if c.relayed]
+        if connection.silent_since is not None or not await self._answers(connection):
+            circuits = [c for c in self.host.connections(connection.peer) if c.relayed]
+            others = sorted(circuits, key=lambda one: one.silent_since is not None)
             carrier = others[0] if others else await self._another_circuit(addresses)
         timer = StepTimer(connection.peer, self.host.clock, self._listener.on_step)
         return await self._direct.upgrade(carrier, connection.remote_address, timer)
@@ -297,6 +322,17 @@ class Node:
                 raise
             logger.info("no direct connection to %s: %s", circuit.peer.short(), error)
             return circuit
+
+    def _serves(self, connection: Connection) -> bool:
+        """Whether this is a relay that we hold a reservation on, or that carries a circuit of ours."""
+        if not connection.plain:
+            return False
+        relay = connection.peer
+        return self._relay_client.holds(relay) or any(
+            PeerId.of(one.remote_address.before("p2p-circuit")) == relay
+            for one in self.host.connections()
+            if one.relayed
+        )
 
     def _listening(self, addresses: list[Multiaddr]) -> None:
         self.identify.push()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from p2pchat_core import limits
 from p2pchat_core.errors import (
@@ -12,23 +12,25 @@ from p2pchat_core.errors import (
     NoAnswerError,
     ProtocolError,
     RemoteProtocolError,
-    StreamClosedError,
-    StreamResetError,
 )
 from p2pchat_core.limits import READ_CHUNK
-from p2pchat_core.net.byte_queue import ByteQueue
-from p2pchat_core.net.stream import ByteStream
+from p2pchat_core.net.buffered import BufferedStream
 from p2pchat_core.wire.noise import NoiseHandshake
 
 if TYPE_CHECKING:
     from p2pchat_core.identity.keys import PrivateKey, PublicKey
     from p2pchat_core.identity.peer_id import PeerId
+    from p2pchat_core.net.stream import ByteStream
     from p2pchat_core.wire.noise import NoiseResult, NoiseSession
 
 __all__ = ["NoiseChannel", "secure_inbound", "secure_outbound"]
 
 
-class NoiseChannel(ByteStream):
+_READ: Final = 4 * READ_CHUNK
+"""Taken from the transport at once: as much as it gives, so that frames are seldom cut in two."""
+
+
+class NoiseChannel(BufferedStream):
     """What is written to it reaches only the peer that the handshake proved.
 
     Noise has no end mark of its own: when the transport below ends between two frames, that is the end.
@@ -41,88 +43,64 @@ class NoiseChannel(ByteStream):
     """
 
     def __init__(self, raw: ByteStream, result: NoiseResult, session: NoiseSession) -> None:
+        super().__init__()
         self.raw = raw
         self.remote_peer: PeerId = result.remote_peer
         self.remote_key: PublicKey = result.remote_key
         self.muxer = result.muxer
         self._session = session
-        self._pending = ByteQueue()
         self._pending.append(session.take_plaintext())
-        self._ended = self._closed = self._aborted = False
+        raw.on_readable = self.notify_readable
+        raw.on_writable = self.notify_writable
 
     @property
     def buffered(self) -> int:
-        """See `ByteStream.buffered`; less what is part of a frame, which is never more than one."""
-        return len(self._pending) + self.raw.buffered
+        """See `ByteStream.buffered`."""
+        return super().buffered + self._session.buffered + self.raw.buffered
 
-    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        """Return decrypted bytes; see `ByteStream.read`. What is not authentic ends the connection."""
-        while True:
-            self._check_open()
-            if len(self._pending):
-                return self._pending.take(max_bytes)
-            if self._ended:
-                return b""
-            await self._read_more()
-
-    def unread(self, data: bytes) -> None:
-        """Push bytes back; the next `read` returns them first."""
-        self._pending.push_front(data)
-
-    async def write(self, data: bytes) -> None:
-        """Encrypt and send; see `ByteStream.write`.
-
-        Cancelling a write ends the connection: a frame of which only a part was sent could never be repaired.
-        """
+    def can_send(self) -> bool:
+        """See `ByteStream.can_send`."""
         self._check_open()
-        with memoryview(data) as view:
-            for start in range(0, len(view), limits.NOISE_MAX_PLAINTEXT):
-                await self._write_frame(view[start : start + limits.NOISE_MAX_PLAINTEXT])
+        return self.raw.can_send()
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Encrypt and send; see `ByteStream.send`."""
+        self._check_open()
+        try:
+            self.raw.send(self._session.encrypt(data))
+        except ProtocolError as error:
+            self.abort()
+            raise ConnectionLostError(str(error)) from error
 
     async def close(self) -> None:
         """End both directions and the transport below."""
-        if self._closed or self._aborted:
-            return
-        self._closed = True
-        self._pending.clear()
-        await self.raw.close()
+        if not (self._closed or self._aborted):
+            self._end(aborted=False)
+            await self.raw.close()
 
     def abort(self) -> None:
         """Drop everything and the transport below, at once."""
-        self._aborted = True
-        self._pending.clear()
-        self.raw.abort()
+        if not self._aborted:
+            self.raw.abort()
+            self._end(aborted=True)
 
-    async def _read_more(self) -> None:
-        data = await self.raw.read(READ_CHUNK)
+    def _refill(self) -> bool:
+        data = self.raw.read_nowait(_READ)
+        if data is None:
+            return False
         if not data:
             if self._session.mid_frame:
                 self.abort()
                 raise ConnectionLostError("The connection ended in the middle of a message.")
             self._ended = True
-            return
+            return True
         try:
             self._session.receive_data(data)
         except RemoteProtocolError as error:
             self.abort()
             raise ConnectionLostError(f"The connection was ended: {error}") from error
         self._pending.append(self._session.take_plaintext())
-
-    async def _write_frame(self, plaintext: memoryview) -> None:
-        try:
-            await self.raw.write(self._session.encrypt(plaintext))
-        except ProtocolError as error:
-            self.abort()
-            raise ConnectionLostError(str(error)) from error
-        except asyncio.CancelledError:
-            self.abort()
-            raise
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StreamClosedError("The connection was closed on this side.")
-        if self._aborted:
-            raise StreamResetError("The connection was given up.")
+        return True
 
 
 async def secure_outbound(raw: ByteStream, identity: PrivateKey, expected: PeerId | None) -> NoiseChannel:

@@ -60,6 +60,8 @@ class _Slot:
         self.connection: Connection | None = None
         self.reservation: Reservation | None = None
         self.changed = asyncio.Event()
+        self.renewed = asyncio.Event()  # the last attempt at reserving has ended
+        self.hurried_at = float("-inf")
 
 
 class RelayClient:
@@ -114,6 +116,20 @@ class RelayClient:
         wanted = (ReservationState.RESERVED, ReservationState.CONNECTING)
         return any(slot.info.peer == relay and slot.keeper.state in wanted for slot in self._slots.values())
 
+    async def move(self, old: Connection, new: Connection) -> None:
+        """Reserve over another connection to the same relay than before, and return when that was tried."""
+        now = self._host.clock.monotonic()
+        for slot in self._slots.values():
+            if slot.info.peer == new.peer and slot.keeper.state is ReservationState.LOST:
+                slot.keeper.retry_now(now)
+                slot.changed.set()
+            if slot.connection is old:
+                slot.connection = new
+                slot.renewed.clear()
+                slot.keeper.renew_now(now)
+                slot.changed.set()
+                await slot.renewed.wait()
+
     async def close(self) -> None:
         """Stop keeping reservations; the connections are left to the host."""
         await self._tasks.close()
@@ -139,10 +155,21 @@ class RelayClient:
                 await self._connect(slot)
             case ActionKind.RESERVE:
                 await self._reserve(slot)
+                slot.renewed.set()
             case ActionKind.WAIT:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(action.at - now):
-                        await slot.changed.wait()
+                slot.renewed.set()  # as there is nothing to renew
+                await self._wait(slot, action.at - now)
+
+    async def _wait(self, slot: _Slot, delay: float) -> None:
+        hurried = self._host.hurried() and slot.keeper.state is ReservationState.LOST
+        if hurried:
+            delay = min(delay, limits.RELAY_RETRY_ACTIVE * random.uniform(0.8, 1.2))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await slot.changed.wait()
+                return
+        if hurried:
+            slot.keeper.retry_now(self._host.clock.monotonic())
 
     async def _connect(self, slot: _Slot) -> None:
         keeper, clock = slot.keeper, self._host.clock
@@ -199,9 +226,11 @@ class RelayClient:
             if slot.connection is connection:
                 slot.connection = None
                 slot.reservation = None
-                slot.keeper.lost(
-                    self._host.clock.monotonic(), f"The connection to the relay was lost: {reason}"
-                )
+                now = self._host.clock.monotonic()
+                slot.keeper.lost(now, f"The connection to the relay was lost: {reason}")
+                if self._host.hurried() and now - slot.hurried_at > limits.RELAY_RETRY_MAX:
+                    slot.hurried_at = now  # not again and again, should it be the relay that hangs up
+                    slot.keeper.retry_now(now)
                 self._report(slot)
                 slot.changed.set()
 

@@ -6,6 +6,7 @@ of the many inside an upgraded connection: a yamux stream or a WebRTC data chann
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +14,7 @@ from p2pchat_core.errors import RemoteProtocolError
 from p2pchat_core.limits import READ_CHUNK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from p2pchat_core.net.connection import Connection
@@ -23,10 +25,43 @@ __all__ = ["ByteStream", "Stream"]
 class ByteStream(ABC):
     """An ordered, reliable, bidirectional stream of bytes.
 
+    There are two ways to use it. `read` and `write` wait, and suit a protocol that takes turns. `read_nowait`,
+    `can_send` and `send` never wait: whoever sets `on_readable` and `on_writable` is called in the same turn of the
+    event loop in which bytes come or room is made, so that layers upon layers pass them on without a task in between.
+    Backpressure is the same in both: what nobody takes stays where it is, and in the end with the sender.
+
     One task may read while another writes; two concurrent readers, or two concurrent writers, are a caller's mistake.
+
+    Attributes:
+        on_readable: called when `read_nowait` has something new to say after it returned ``None``; maybe more often,
+            and also from inside other methods. Must not raise.
+        on_writable: the same for `can_send`.
     """
 
+    on_readable: Callable[[], None] | None = None
+    on_writable: Callable[[], None] | None = None
+    _reading: asyncio.Future[None] | None = None
+    _writing: asyncio.Future[None] | None = None
+
     @abstractmethod
+    def read_nowait(self, max_bytes: int = READ_CHUNK) -> bytes | None:
+        """Return what `read` would return without waiting, or ``None``. Errors as in `read`."""
+
+    @abstractmethod
+    def unread(self, data: bytes) -> None:
+        """Push bytes back; the next `read` returns them first."""
+
+    @abstractmethod
+    def can_send(self) -> bool:
+        """Return whether more should be sent now. Errors as in `write`."""
+
+    @abstractmethod
+    def send(self, data: bytes | memoryview) -> None:
+        """Queue all of `data`, whose bytes must not change later. Only after `can_send` has allowed it.
+
+        Errors as in `write`.
+        """
+
     async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
         """Return at least one and at most `max_bytes` bytes, or ``b""`` once the remote has ended its side.
 
@@ -35,20 +70,50 @@ class ByteStream(ABC):
             StreamClosedError: it was closed on this side.
             ConnectionLostError: the connection below it is gone.
         """
+        while (data := self.read_nowait(max_bytes)) is None:
+            self._reading = asyncio.get_running_loop().create_future()
+            await self._reading
+        return data
 
-    @abstractmethod
-    def unread(self, data: bytes) -> None:
-        """Push bytes back; the next `read` returns them first."""
-
-    @abstractmethod
     async def write(self, data: bytes) -> None:
         """Queue `data` for sending, waiting while the remote or the network cannot take more.
+
+        When this is cancelled, `data` may be sent or not, but never a part of it that nobody continues.
 
         Raises:
             StreamResetError: either side reset the stream, or the remote stopped reading.
             StreamClosedError: our side was already closed for writing.
             ConnectionLostError: the connection below it is gone.
         """
+        await self.wait_until_writable()
+        if data:
+            self.send(bytes(data))
+            await self.wait_until_writable()
+
+    async def wait_until_writable(self) -> None:
+        """Wait until `can_send`. Errors as in `write`."""
+        while not self.can_send():
+            self._writing = asyncio.get_running_loop().create_future()
+            await self._writing
+
+    def notify_readable(self) -> None:
+        """Let whoever reads look again; for what carries the stream."""
+        if self.on_readable is not None:
+            self.on_readable()
+        elif self._reading is not None and not self._reading.done():
+            self._reading.set_result(None)
+
+    def notify_writable(self) -> None:
+        """Let whoever writes look again; for what carries the stream."""
+        if self.on_writable is not None:
+            self.on_writable()
+        elif self._writing is not None and not self._writing.done():
+            self._writing.set_result(None)
+
+    def notify(self) -> None:
+        """Both."""
+        self.notify_readable()
+        self.notify_writable()
 
     @abstractmethod
     async def close(self) -> None:

@@ -8,6 +8,7 @@ not used any more is kept for a while, for what is still under way on it, and th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,10 @@ class Succession:
         linger = limits.SUCCESSION_LINGER
         if connection.direction is Direction.INBOUND:
             linger *= 10 if self._host.peer.to_bytes() < connection.peer.to_bytes() else 20
-        await asyncio.sleep(linger)
+        with contextlib.suppress(TimeoutError):
+            # Whoever makes and ends many connections must not leave so many of us waiting behind.
+            async with asyncio.timeout(linger):
+                await connection.wait_closed()
         if connection.superseded and not connection.closed:
             logger.info("%s has a successor", connection)
             await connection.close()

@@ -14,13 +14,9 @@ from p2pchat_core.errors import (
     ConnectionLostError,
     DialError,
     P2PChatError,
-    StreamClosedError,
-    StreamResetError,
 )
-from p2pchat_core.limits import READ_CHUNK
-from p2pchat_core.net.byte_queue import ByteQueue
 from p2pchat_core.net.socket_errors import FAMILY, dial_failure, happy_eyeballs, listen_failure
-from p2pchat_core.net.stream import ByteStream
+from p2pchat_core.net.socket_stream import Socket, SocketStream
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.wire.tcp_address import tcp_address, tcp_target
 
@@ -36,106 +32,71 @@ logger = logging.getLogger(__name__)
 _BACKLOG: Final = 128
 
 
-class _Protocol(asyncio.StreamReaderProtocol):
-    """Knows when its connection is gone, however many ask and give up asking."""
+class _Protocol(Socket, asyncio.Protocol):
+    """What a TCP connection tells."""
 
-    def __init__(
-        self, accept: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None] | None = None
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        self.reader = asyncio.StreamReader(limits.TCP_READ_BUFFER, loop)
-        self.gone = asyncio.Event()
-        super().__init__(self.reader, accept, loop)
+    def __init__(self, accept: Callable[[_Protocol], None] | None = None) -> None:
+        super().__init__()
+        self._accept = accept
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=limits.TCP_WRITE_LIMIT)
+        if self._accept is not None:
+            self._accept(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.pending.append(data)
+        self.changed()
+
+    def eof_received(self) -> bool:
+        self.ended = True
+        self.changed()
+        return True  # we may still have something to say
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.gone.set()
+        if exc is not None:
+            self.lost = "The connection was cut."
+        self.ended = True
+        self.cut()
+
+    def pause_writing(self) -> None:
+        self.set_full(True)
+
+    def resume_writing(self) -> None:
+        self.set_full(False)
+
+    def send(self, data: bytes | memoryview) -> None:
+        self.transport.write(data)
+
+    def check_sendable(self) -> None:
+        if self.transport.is_closing():
+            raise ConnectionLostError("The connection was cut.")
 
 
-class TcpStream(ByteStream):
-    """One TCP connection.
+class TcpStream(SocketStream):
+    """One TCP connection."""
 
-    Attributes:
-        remote_address: the IP address and port of the peer, as a multiaddr.
-        local_address: the same of our side.
-        opened_at: when it was made, in the loop's time.
-    """
-
-    def __init__(self, protocol: _Protocol, writer: asyncio.StreamWriter) -> None:
-        self.remote_address: Multiaddr = tcp_address(*_name(writer.get_extra_info("peername")))
-        self.local_address: Multiaddr = tcp_address(*_name(writer.get_extra_info("sockname")))
+    def __init__(self, protocol: _Protocol) -> None:
+        transport = protocol.transport
+        self.remote_address = tcp_address(*_name(transport.get_extra_info("peername")))
+        self.local_address = tcp_address(*_name(transport.get_extra_info("sockname")))
         self.opened_at = asyncio.get_running_loop().time()
-        self._reader = protocol.reader
-        self._gone = protocol.gone
-        self._writer = writer
-        self._pushed_back = ByteQueue()
-        self._closed = self._aborted = False
-        writer.transport.set_write_buffer_limits(high=limits.TCP_WRITE_LIMIT)
-
-    @property
-    def buffered(self) -> int:
-        """See `ByteStream.buffered`; less what the reader holds, which `limits.TCP_READ_BUFFER` bounds."""
-        return len(self._pushed_back) + self._writer.transport.get_write_buffer_size()
-
-    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        """Return what has arrived; see `ByteStream.read`."""
-        self._check_open()
-        if len(self._pushed_back):
-            return self._pushed_back.take(max_bytes)
-        try:
-            data = await self._reader.read(max_bytes)
-        except OSError as error:
-            self._check_open()
-            raise ConnectionLostError("The connection was cut.") from error
-        # We may have given up while this waited; that ends the reading without an error.
-        self._check_open()
-        return data
-
-    def unread(self, data: bytes) -> None:
-        """Push bytes back; the next `read` returns them first."""
-        self._pushed_back.push_front(data)
-
-    async def write(self, data: bytes) -> None:
-        """Send `data`; see `ByteStream.write`."""
-        self._check_open()
-        try:
-            self._writer.write(data)
-            await self._writer.drain()
-        except OSError as error:
-            self._check_open()
-            raise ConnectionLostError("The connection was cut.") from error
-        self._check_open()
+        super().__init__(protocol)
 
     async def close(self) -> None:
         """Send what is queued, then close, within `limits.TCP_CLOSE_TIMEOUT`."""
         if self._closed or self._aborted:
             return
-        self._closed = True
-        self._pushed_back.clear()
-        self._writer.close()
+        self._end(aborted=False)
+        self._socket.transport.close()
         try:
             async with asyncio.timeout(limits.TCP_CLOSE_TIMEOUT):
                 await self.wait_closed()
         except TimeoutError:
             logger.debug("the peer did not take what was queued for it")
         finally:
-            self._writer.transport.abort()
-
-    def abort(self) -> None:
-        """Close the connection at once."""
-        self._aborted = True
-        self._pushed_back.clear()
-        self._writer.transport.abort()
-
-    async def wait_closed(self) -> None:
-        """Wait until the connection is gone, whoever ended it."""
-        await self._gone.wait()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StreamClosedError("The connection was closed on this side.")
-        if self._aborted:
-            raise StreamResetError("The connection was given up.")
+            self._socket.transport.abort()
 
 
 async def dial_tcp(address: Multiaddr) -> TcpStream:
@@ -156,7 +117,7 @@ async def dial_tcp(address: Multiaddr) -> TcpStream:
     except OSError as error:
         raise DialError(dial_failure(target.host, target.port, error, limits.TCP_OPEN_TIMEOUT)) from error
     try:
-        return TcpStream(protocol, asyncio.StreamWriter(transport, protocol, protocol.reader, loop))
+        return TcpStream(protocol)
     except AddressError as error:
         # The peer hung up before its name could be asked.
         transport.abort()
@@ -229,13 +190,13 @@ class TcpListener:
         await self._tasks.close()
         await asyncio.gather(*(stream.close() for stream in left))
 
-    def _accept(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, protocol: _Protocol) -> None:
         try:
-            stream = TcpStream(cast("_Protocol", writer.transport.get_protocol()), writer)
+            stream = TcpStream(protocol)
         except AddressError:
-            writer.transport.abort()  # hung up before its name could be asked
+            protocol.transport.abort()  # hung up before its name could be asked
             return
-        remote_ip = str(writer.get_extra_info("peername")[0])
+        remote_ip = str(protocol.transport.get_extra_info("peername")[0])
         if not self._admit(remote_ip):
             stream.abort()
             return

@@ -16,18 +16,13 @@ from p2pchat_core import limits
 from p2pchat_core.errors import (
     AddressError,
     ConfigError,
-    ConnectionLostError,
     DialError,
     HandshakeError,
     P2PChatError,
-    StreamClosedError,
-    StreamResetError,
 )
-from p2pchat_core.limits import READ_CHUNK
-from p2pchat_core.net.byte_queue import ByteQueue
 from p2pchat_core.net.door import Gatekeeper
 from p2pchat_core.net.socket_errors import FAMILY, dial_failure, listen_failure
-from p2pchat_core.net.stream import ByteStream
+from p2pchat_core.net.socket_stream import SocketStream
 from p2pchat_core.wire.ws_address import websocket_address, websocket_target
 
 if TYPE_CHECKING:
@@ -43,88 +38,27 @@ __all__ = ["WebSocketListener", "WebSocketStream", "dial_websocket"]
 logger = logging.getLogger(__name__)
 
 
-class WebSocketStream(ByteStream):
-    """One WebSocket.
-
-    Attributes:
-        remote_address: the IP address and port of the peer, as a multiaddr.
-        local_address: the same of our side.
-        opened_at: when the TCP connection was made, in the loop's time.
-    """
+class WebSocketStream(SocketStream):
+    """One WebSocket."""
 
     def __init__(self, end: WebSocketEnd, *, tls: bool) -> None:
         self.opened_at = end.opened_at
-        self.remote_address: Multiaddr = websocket_address(*end.remote_address, tls=tls)
-        self.local_address: Multiaddr = websocket_address(*end.local_address, tls=tls)
-        self._end = end
-        self._pending = ByteQueue()
-        self._ended = self._closed = self._aborted = False
+        self.remote_address = websocket_address(*end.remote, tls=tls)
+        self.local_address = websocket_address(*end.local, tls=tls)
+        self._end_point = end
+        super().__init__(end)
 
-    @property
-    def buffered(self) -> int:
-        """See `ByteStream.buffered`."""
-        return len(self._pending) + self._end.buffered
-
-    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        """Return what has arrived; see `ByteStream.read`."""
-        while True:
-            self._check_open()
-            if len(self._pending):
-                return self._pending.take(max_bytes)
-            if self._ended:
-                return b""
-            await self._read_more()
-
-    def unread(self, data: bytes) -> None:
-        """Push bytes back; the next `read` returns them first."""
-        self._pending.push_front(data)
-
-    async def write(self, data: bytes) -> None:
-        """Send in messages of at most `limits.WS_MAX_SEND` bytes; see `ByteStream.write`."""
-        self._check_open()
-        with memoryview(data) as view:
-            for start in range(0, len(view), limits.WS_MAX_SEND):
-                try:
-                    await self._end.send(view[start : start + limits.WS_MAX_SEND])
-                finally:
-                    # We may have given up while this waited: then that is what the writer has to hear.
-                    self._check_open()
+    def send(self, data: bytes | memoryview) -> None:
+        """Send in messages of at most `limits.WS_MAX_SEND` bytes; see `ByteStream.send`."""
+        for start in range(0, len(data), limits.WS_MAX_SEND):
+            self._socket.send(data[start : start + limits.WS_MAX_SEND])
 
     async def close(self) -> None:
         """Close in good order within `limits.WS_CLOSE_TIMEOUT`."""
         if self._closed or self._aborted:
             return
-        self._closed = True
-        self._pending.clear()
-        await self._end.finish()
-
-    def abort(self) -> None:
-        """Close the TCP connection at once."""
-        self._aborted = True
-        self._pending.clear()
-        self._end.abort()
-
-    async def wait_closed(self) -> None:
-        """Wait until the TCP connection is gone, whoever ended it."""
-        await self._end.wait_closed()
-
-    async def _read_more(self) -> None:
-        try:
-            message = await self._end.receive()
-        except ConnectionLostError:
-            self._check_open()
-            raise
-        if message is None:
-            self._check_open()
-            self._ended = True
-        else:
-            self._pending.append(message)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StreamClosedError("The connection was closed on this side.")
-        if self._aborted:
-            raise StreamResetError("The connection was given up.")
+        self._end(aborted=False)
+        await self._end_point.finish()
 
 
 async def dial_websocket(address: Multiaddr, *, ssl_context: ssl.SSLContext | None = None) -> WebSocketStream:
@@ -205,7 +139,7 @@ class WebSocketListener:
             AddressError: not a WebSocket address, or one with a name in place of an IP address.
             ConfigError: the address cannot be used on this machine, or the certificate is missing.
         """
-        from p2pchat_core.net.websocket_library import serve_websockets
+        from p2pchat_core.net.websocket_server import serve_websockets
 
         target = websocket_target(address)
         if not address.names[0].startswith("ip"):

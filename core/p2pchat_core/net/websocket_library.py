@@ -1,4 +1,4 @@
-"""The `websockets` library, bent to a byte stream: the only module that imports it, and itself imported late.
+"""The `websockets` library, bent to a byte stream: only this module and `websocket_server` import it, late.
 
 Loading it takes about 30 ms, which a start that does not need it yet should not pay. What is added to its
 connections: every wait has an end, text frames are refused, and its log stays quiet about strangers.
@@ -7,36 +7,25 @@ connections: every wait has an end, text frames are refused, and its log stays q
 from __future__ import annotations
 
 import asyncio
-import http
 import logging
-import os
-import socket
-import ssl
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from p2pchat_core import limits
-from p2pchat_core.errors import (
-    ConnectionLostError,
-    DialError,
-    HandshakeError,
-    RemoteProtocolError,
-)
-from p2pchat_core.net.door import WebSocketServer, host_and_port
+from p2pchat_core.errors import ConnectionLostError, DialError
+from p2pchat_core.net.door import host_and_port
 from p2pchat_core.net.socket_errors import happy_eyeballs
+from p2pchat_core.net.socket_stream import Socket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import ssl
 
-    from websockets.http11 import Request, Response
-
-    from p2pchat_core.net.door import Gatekeeper, Visitor
-
-__all__ = ["WebSocketEnd", "connect_websocket", "serve_websockets"]
+__all__ = ["QUIET", "SETTINGS", "WebSocketEnd", "connect_websocket"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,21 +33,20 @@ _NORMAL: Final = 1000
 _GOING_AWAY: Final = 1001
 _UNSUPPORTED_DATA: Final = 1003
 _NO_STATUS: Final = 1005
+_FRAMING: Final = 6
 _ORDERLY: Final = frozenset({_NORMAL, _GOING_AWAY, _NO_STATUS})
-_NOT_A_WEBSOCKET: Final = "This port speaks WebSocket only. Connect with p2pchat or another libp2p program.\n"
-_NOT_NOW: Final = "Not from there, or not so many at once.\n"
 
 # Settings of both sides. The library's own pings are off: yamux pings the peer more often, through the same
 # socket, and its timeout ends the connection; before that, the upgrade has its own deadline. Pings of peers are
 # answered.
-_SETTINGS: Final[dict[str, Any]] = {
+SETTINGS: Final[dict[str, Any]] = {
     "compression": None,
     "open_timeout": limits.WS_OPEN_TIMEOUT,
     "ping_interval": None,
     "ping_timeout": None,
     "close_timeout": limits.WS_CLOSE_TIMEOUT,
     "max_size": limits.WS_MAX_MESSAGE,
-    "max_queue": limits.WS_MAX_QUEUE,
+    "max_queue": None,
     "write_limit": limits.WS_WRITE_LIMIT,
     "ssl_shutdown_timeout": limits.WS_CLOSE_TIMEOUT,
 }
@@ -78,106 +66,69 @@ class _QuietLog(logging.LoggerAdapter[logging.Logger]):
             self.logger.debug(msg, *args)
 
 
-_QUIET: Final = _QuietLog(logger)
+QUIET: Final = _QuietLog(logger)
 
 
-class WebSocketEnd:
-    """One end of a WebSocket as `WebSocketStream` sees it: binary messages, our errors, bounded endings."""
+class WebSocketEnd(Connection, Socket):
+    """A connection of the library whose messages go straight to the stream, without its queue and its tasks.
 
-    def __init__(self, connection: Connection, client_ip: str | None = None) -> None:
-        """Wrap `connection`; `client_ip` is whom a proxy made it for."""
-        self._connection = connection
-        self._client_ip = client_ip
+    After a close frame in either direction the TCP connection ends within `limits.WS_CLOSE_TIMEOUT`. The library
+    leaves that to whoever writes next, and a reader alone would wait for ever for a peer that says good-bye and
+    keeps its socket open.
 
-    @property
-    def remote_address(self) -> tuple[str, int]:
-        """IP address and port of the peer; port 0 where only a proxy knows it."""
-        if self._client_ip is not None:
-            return self._client_ip, 0
-        return host_and_port(self._connection.remote_address)
-
-    @property
-    def buffered(self) -> int:
-        """Bytes held for this connection: messages not taken yet, the one that is arriving, and what is to be sent."""
-        arriving = len(self._connection.protocol.reader.buffer)
-        messages = sum(len(frame.data) for frame in self._connection.recv_messages.frames.queue)
-        return arriving + messages + self._connection.transport.get_write_buffer_size()
-
-    @property
-    def opened_at(self) -> float:
-        """When the TCP connection was accepted, in the loop's time."""
-        return self._connection.opened_at if isinstance(self._connection, _ClosingDeadline) else 0.0
-
-    @property
-    def local_address(self) -> tuple[str, int]:
-        """IP address and port of our side."""
-        return host_and_port(self._connection.local_address)
-
-    async def receive(self) -> bytes | None:
-        """Return the next message, maybe empty, or ``None`` once the peer has closed in good order.
-
-        Raises:
-            ConnectionLostError: the connection broke, or the peer did what it must not.
-        """
-        try:
-            message = await self._connection.recv()
-        except ConnectionClosed as error:
-            if error.rcvd is not None and error.rcvd.code in _ORDERLY:
-                return None
-            raise ConnectionLostError(_reason(error)) from error
-        if isinstance(message, bytes):
-            return message
-        await self.finish(_UNSUPPORTED_DATA)
-        raise ConnectionLostError("The peer sent text where only binary messages are allowed.")
-
-    async def send(self, data: bytes | memoryview) -> None:
-        """Queue one message, then wait until the network takes more.
-
-        Raises:
-            ConnectionLostError: the connection has ended.
-        """
-        try:
-            await self._connection.send(data)
-        except ConnectionClosed as error:
-            raise ConnectionLostError(_reason(error)) from error
-
-    async def finish(self, code: int = _NORMAL) -> None:
-        """Close in good order, but within `limits.WS_CLOSE_TIMEOUT`, whatever the peer does."""
-        try:
-            # The library waits without a limit for a peer that does not read what was queued before.
-            async with asyncio.timeout(limits.WS_CLOSE_TIMEOUT):
-                await self._connection.close(code)
-        except TimeoutError:
-            logger.debug("the peer did not answer the close frame")
-        finally:
-            self.abort()
-
-    def abort(self) -> None:
-        """Close the TCP connection at once."""
-        self._connection.transport.abort()
-
-    async def wait_closed(self) -> None:
-        """Wait until the TCP connection is gone."""
-        await self._connection.wait_closed()
-
-
-def _reason(error: ConnectionClosed) -> str:
-    if error.rcvd is not None:
-        return f"The peer closed the connection (code {error.rcvd.code})."
-    if error.sent is not None and error.sent.code not in _ORDERLY:
-        return f"The peer broke the WebSocket protocol (code {error.sent.code})."
-    return "The connection was cut."
-
-
-class _ClosingDeadline(Connection):
-    """After a close frame in either direction the TCP connection ends within `limits.WS_CLOSE_TIMEOUT`.
-
-    The library leaves that to whoever writes next, and a reader alone would wait for ever for a peer that says
-    good-bye and keeps its socket open.
+    Attributes:
+        opened_at: when the TCP connection was made, in the loop's time.
     """
 
     opened_at = 0.0
     _deadline: asyncio.TimerHandle | None = None
+    _answers = 0
+    """Bytes of pongs that were queued since the network took nothing more."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        Socket.__init__(self)
+
+    # --- for the stream -----------------------------------------------------------------------------------
+
+    @property
+    def remote(self) -> tuple[str, int]:
+        """IP address and port of the peer."""
+        return host_and_port(self.remote_address)
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """IP address and port of our side."""
+        return host_and_port(self.local_address)
+
+    @property
+    def buffered(self) -> int:
+        """See `Socket.buffered`; with the frame that is arriving, and the answers to pings."""
+        return len(self.protocol.reader.buffer) + super().buffered
+
+    def send(self, data: bytes | memoryview) -> None:  # type: ignore[override]
+        """Queue one message."""
+        self.check_sendable()
+        self.protocol.send_binary(data)
+        self.send_data()
+
+    def check_sendable(self) -> None:
+        """Raise `ConnectionLostError` if the connection has ended."""
+        if self.protocol.state is not State.OPEN or self.transport.is_closing():
+            raise ConnectionLostError(self._why())
+
+    async def finish(self) -> None:
+        """Close in good order, but within `limits.WS_CLOSE_TIMEOUT`, whatever the peer does."""
+        self._say_goodbye(_NORMAL)
+        try:
+            async with asyncio.timeout(limits.WS_CLOSE_TIMEOUT):
+                await self.gone.wait()
+        except TimeoutError:
+            logger.debug("the peer did not answer the close frame")
+        finally:
+            self.transport.abort()
+
+    # --- for the library ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.opened_at = self.loop.time()
@@ -185,16 +136,81 @@ class _ClosingDeadline(Connection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._deadline is None and self.protocol.close_expected():
-            self._deadline = self.loop.call_later(limits.WS_CLOSE_TIMEOUT, self.transport.abort)
+        self._watch_closing()
+        self.changed()
+
+    def process_event(self, event: Any) -> None:
+        """Take one frame, or leave the opening handshake to the library.
+
+        What a message is made of does not matter, so its parts need not be put together (go sends parts of 4 KiB).
+        """
+        if not isinstance(event, Frame):
+            super().process_event(event)
+        elif event.opcode is Opcode.BINARY or event.opcode is Opcode.CONT:
+            if self.lost is None:
+                self.pending.append(bytes(event.data))
+        elif event.opcode is Opcode.TEXT:
+            self._fail("The peer sent text where only binary messages are allowed.")
+            self._say_goodbye(_UNSUPPORTED_DATA)
+        elif event.opcode is Opcode.PING and self.full:
+            # The library has answered it already; yamux waits for room before it sends more, pings do not.
+            self._answers += len(event.data) + _FRAMING
+            if self._answers > limits.WS_CONTROL_BUFFER:
+                self._fail("The peer asks and asks, but does not read the answers.")
+                self.transport.abort()
+        elif event.opcode is Opcode.CLOSE:
+            self._settle()
+
+    def pause_writing(self) -> None:
+        self.set_full(True)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._answers = 0
+        self.set_full(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
+        self._settle()
+        self.cut()
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _say_goodbye(self, code: int) -> None:
+        if self.protocol.state is State.OPEN:
+            self.protocol.send_close(code)
+            self.send_data()
+        self._watch_closing()
+
+    def _watch_closing(self) -> None:
+        if self._deadline is None and self.protocol.close_expected():
+            self._deadline = self.loop.call_later(limits.WS_CLOSE_TIMEOUT, self.transport.abort)
+
+    def _settle(self) -> None:
+        """Nothing more will come: was that the end, or a loss?"""
+        received = self.protocol.close_rcvd
+        if received is not None and received.code in _ORDERLY:
+            self.ended = True
+        else:
+            self._fail(self._why())
+
+    def _fail(self, reason: str) -> None:
+        if self.lost is None and not self.ended:
+            self.lost = reason
+
+    def _why(self) -> str:
+        received, sent = self.protocol.close_rcvd, self.protocol.close_sent
+        if received is not None:
+            return f"The peer closed the connection (code {received.code})."
+        if sent is not None and sent.code not in _ORDERLY:
+            return f"The peer broke the WebSocket protocol (code {sent.code})."
+        return "The connection was cut."
 
 
-class _Client(_ClosingDeadline, ClientConnection):
+class _Client(WebSocketEnd, ClientConnection):
     """The side that dials."""
 
 
@@ -216,7 +232,7 @@ async def connect_websocket(
     """
     scheme = "ws" if ssl_context is None else "wss"
     name = f"[{server_name}]" if ":" in server_name else server_name
-    options = _SETTINGS | {"ssl": ssl_context, "host": host, "port": port, "family": family}
+    options = SETTINGS | {"ssl": ssl_context, "host": host, "port": port, "family": family}
     if ssl_context is None:
         del options["ssl_shutdown_timeout"]
     try:
@@ -226,7 +242,7 @@ async def connect_websocket(
             proxy=None,
             user_agent_header="p2pchat",
             create_connection=_Client,
-            logger=_QUIET,
+            logger=QUIET,
             **happy_eyeballs(),
             **options,
         )
@@ -239,158 +255,5 @@ async def connect_websocket(
         ) from error
     except (WebSocketException, ValueError) as error:
         raise DialError(f"{host} port {port} does not speak WebSocket: is it the relay's port?") from error
-    return WebSocketEnd(connection)
-
-
-class _Server(_ClosingDeadline, ServerConnection):
-    """The side that listens."""
-
-    door: WebSocketServer
-    visitor: Visitor | None = None
-    made = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.made = True
-        super().connection_made(transport)
-        if self.visitor is None:
-            self.visitor = self.door.enter(self.transport, self.opened_at)
-        else:
-            self.visitor.abort = self.transport.abort
-            self.opened_at = self.visitor.opened_at
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self.visitor is not None:
-            if self._misspoke():
-                self.door.fail(
-                    self.visitor, HandshakeError("What came was no request for a WebSocket.", "http")
-                )
-            self.door.leave(self.visitor, self.loop.time())
-        super().connection_lost(exc)
-
-    def _misspoke(self) -> bool:
-        """Whether it was not HTTP, or asked for something else than a WebSocket."""
-        problem = self.protocol.handshake_exc
-        if problem is not None:
-            # The library takes a line without its end for the end of the connection.
-            return not (isinstance(problem.__cause__, EOFError) and self.protocol.reader.eof)
-        return self.response is not None and self.response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS
-
-
-class _TlsGate(asyncio.Protocol):
-    """Does TLS between a connection and its WebSocket.
-
-    A server of asyncio that does TLS itself tells of a connection only when the handshake is done, so that those
-    who never do it would be seen by no limit. Here the socket is taken from its transport before anything is read,
-    and given to one with TLS.
-    """
-
-    def __init__(self, websocket: _Server, context: ssl.SSLContext, loop: asyncio.AbstractEventLoop) -> None:
-        self._websocket = websocket
-        self._context = context
-        self._loop = loop
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        raw, door = cast("asyncio.Transport", transport), self._websocket.door
-        visitor = door.enter(raw, self._loop.time())
-        if visitor is None:
-            return
-        try:
-            connected = socket.socket(fileno=os.dup(raw.get_extra_info("socket").fileno()))
-        except OSError as error:
-            logger.debug("no TLS with %s: %s", visitor.address[0], error)
-            raw.abort()
-            door.leave(visitor, self._loop.time())
-            return
-        raw.abort()
-        connected.setblocking(False)
-        task = door.handshakes.spawn(self._handshake(visitor, connected), "handshake")
-        if task is None:
-            connected.close()
-            door.leave(visitor, self._loop.time())
-        else:
-            visitor.abort = task.cancel
-            # Not in the task itself: it may be cancelled before it begins.
-            task.add_done_callback(lambda _task: self._ended(visitor, connected))
-
-    async def _handshake(self, visitor: Visitor, connected: socket.socket) -> None:
-        self._websocket.visitor = visitor
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: self._websocket,
-                connected,
-                ssl=self._context,
-                ssl_handshake_timeout=self._websocket.door.keeper.open_timeout,
-                ssl_shutdown_timeout=limits.WS_CLOSE_TIMEOUT,
-            )
-        except OSError as error:
-            logger.debug("no TLS with %s: %s", visitor.address[0], error)
-            if isinstance(error, ssl.SSLError):
-                self._websocket.door.fail(visitor, HandshakeError(f"TLS failed: {error}", "tls"))
-
-    def _ended(self, visitor: Visitor, connected: socket.socket) -> None:
-        if not self._websocket.made:
-            connected.close()
-            self._websocket.door.leave(visitor, self._loop.time())
-
-
-async def serve_websockets(
-    host: str,
-    port: int,
-    accept: Callable[[WebSocketEnd], Awaitable[None]],
-    *,
-    ssl_context: ssl.SSLContext | None,
-    keeper: Gatekeeper,
-) -> WebSocketServer:
-    """Listen, and run `accept` for each connection that became a WebSocket; when it returns, it is closed.
-
-    The keeper is asked before anything is read, TLS included.
-
-    Raises:
-        OSError: the address cannot be bound.
-    """
-    loop = asyncio.get_running_loop()
-    door = WebSocketServer(keeper)
-
-    def create(*arguments: Any, **options: Any) -> Any:
-        websocket = _Server(*arguments, **options)
-        websocket.door = door
-        return websocket if ssl_context is None else _TlsGate(websocket, ssl_context, loop)
-
-    async def handle(connection: ServerConnection) -> None:
-        assert isinstance(connection, _Server)
-        assert connection.visitor is not None  # else it would have been cut before
-        door.waiting.pop(connection.visitor, None)
-        await accept(WebSocketEnd(connection, connection.visitor.client_ip))
-
-    options = _SETTINGS | {"open_timeout": keeper.open_timeout}
-    del options["ssl_shutdown_timeout"]
-    door.server = await serve(
-        handle,
-        host,
-        port,
-        process_request=_look_at_request,
-        server_header=None,
-        create_connection=cast("type[ServerConnection]", create),
-        logger=_QUIET,
-        **options,
-    )
-    return door
-
-
-def _look_at_request(connection: ServerConnection, request: Request) -> Response | None:
-    """Answer browsers, health checks and clients that are not let in with a sentence instead of a protocol error."""
-    if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
-        return connection.respond(http.HTTPStatus.BAD_REQUEST, _NOT_A_WEBSOCKET)
-    assert isinstance(connection, _Server)
-    if connection.visitor is None:
-        return None
-    door, visitor = connection.door, connection.visitor
-    try:
-        if door.name(visitor, request.headers.raw_items()):
-            return None
-    except RemoteProtocolError as error:
-        door.fail(visitor, HandshakeError(str(error), "forwarded"))
-        return connection.respond(http.HTTPStatus.BAD_REQUEST, f"{error}\n")
-    # Whoever turned it away has counted it.
-    door.waiting.pop(visitor, None)
-    return connection.respond(http.HTTPStatus.TOO_MANY_REQUESTS, _NOT_NOW)
+    assert isinstance(connection, WebSocketEnd)
+    return connection

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from p2pchat_core.clock import SystemClock
 from p2pchat_core.errors import ConnectionLostError, P2PChatError, StreamLimitError
-from p2pchat_core.limits import CLOSE_TIMEOUT, NEGOTIATION_TIMEOUT, NOISE_MAX_PLAINTEXT
+from p2pchat_core.limits import CLOSE_TIMEOUT, NEGOTIATION_TIMEOUT, NOISE_MAX_PLAINTEXT, READ_CHUNK
 from p2pchat_core.net.muxer import Muxer
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.net.yamux_stream import YamuxStream
@@ -36,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 _WRITE_CHUNK: Final = NOISE_MAX_PLAINTEXT
 """One write below is one Noise frame; between two of them a pong can go out."""
+_BURST: Final = 4
+"""Such writes in one turn of the event loop; then others get theirs."""
+_READ_CHUNK: Final = 4 * READ_CHUNK
+"""Taken from below at once."""
 
 
 class _DeadlineTimer:
@@ -72,7 +77,9 @@ class _DeadlineTimer:
 class YamuxMuxer(Muxer):
     """The streams of one connection.
 
-    A task reads, a task writes, one timer serves the session; all three end with the connection.
+    What comes is handed to whoever reads a stream in the same turn of the event loop; what is to be sent is collected
+    for the rest of the turn and goes out in the next one, so that many small writes become one. There are no tasks but
+    the one that ends the connection, and one timer.
 
     Args:
         channel: the encrypted connection; owned from now on.
@@ -85,14 +92,15 @@ class YamuxMuxer(Muxer):
         self._clock = clock if clock is not None else SystemClock()
         self._session = YamuxSession(client=client, now=self._clock.monotonic())
         self._tasks = TaskOwner("yamux")
-        self._reader: asyncio.Task[None] | None = None
-        self._writer: asyncio.Task[None] | None = None
         self._timer = _DeadlineTimer(self._clock, self._on_timer)
         self._streams: dict[int, YamuxStream] = {}
         self._unaccepted: dict[int, YamuxStream] = {}
         self._acceptable = asyncio.Event()
         self._open_allowed = asyncio.Event()
-        self._output = asyncio.Event()
+        self._started = self._receiving = self._telling = self._full = self._mute = False
+        self._sending: asyncio.Handle | asyncio.TimerHandle | None = None
+        self._sent = asyncio.Event()
+        self._to_tell: deque[Callable[[], None]] = deque()
         self._lost: str | None = None
         self._readable_to_the_end = False
         self._finished = asyncio.Event()
@@ -105,7 +113,11 @@ class YamuxMuxer(Muxer):
     @property
     def buffered(self) -> int:
         """See `Muxer.buffered`."""
-        return self._session.buffered + self._channel.buffered
+        return (
+            self._session.buffered
+            + sum(stream.buffered for stream in self._streams.values())
+            + self._channel.buffered
+        )
 
     @property
     def closed(self) -> bool:
@@ -114,8 +126,11 @@ class YamuxMuxer(Muxer):
 
     def start(self) -> None:
         """Begin to read and write."""
-        self._reader = self._tasks.spawn(self._read(), "read")
-        self._writer = self._tasks.spawn(self._write(), "write")
+        self._started = True
+        self._channel.on_readable = self._receive
+        self._channel.on_writable = self._drained
+        self._receive()
+        self._arm()
         self.pump()
 
     async def open_stream(self) -> Stream:
@@ -158,12 +173,14 @@ class YamuxMuxer(Muxer):
         if self._lost is None:
             self._session.say_goodbye()
             self._finish("The connection was closed on this side.", orderly=True)
+            self.pump()
         await self.wait_closed()
 
     def abort(self, reason: str) -> None:
         """End at once."""
         self._session.receive_eof(reason)
         self._finish(reason, orderly=False)
+        self.pump()
 
     async def wait_closed(self) -> str:
         """Wait until the connection and its tasks have ended, and return why."""
@@ -193,86 +210,126 @@ class YamuxMuxer(Muxer):
         if self._streams.get(stream.stream_id) is stream:
             self._session.close_stream(stream.stream_id, self._clock.monotonic())
             self.pump()
+            self._arm()
 
     def reset_stream(self, stream: YamuxStream) -> None:
         """Nobody wants anything of `stream` any more."""
-        if self._streams.pop(stream.stream_id, None) is stream:
+        # Like every end, this one is an event of the session: there may be one already that was not taken yet.
+        if self._streams.get(stream.stream_id) is stream:
             self._session.reset_stream(stream.stream_id)
             self.pump()
 
     def pump(self) -> None:
-        """Act on what a call to the session has brought about."""
+        """Act on what a call to the session has brought about.
+
+        Streams are told only when the state of all of them is right, and by the outermost call: what they do then may
+        lead back here.
+        """
         for event in self._session.take_events():
-            self._dispatch(event)
+            self._apply(event)
         if self._session.has_output:
-            self._output.set()
-        deadline = self._session.deadline()
-        if deadline is not None and self._reader is not None and self._lost is None:
-            self._timer.arm(deadline)
+            self._send_soon()
+        if self._to_tell and not self._telling:
+            self._telling = True
+            try:
+                while self._to_tell:
+                    self._to_tell.popleft()()
+            finally:
+                self._telling = False
 
-    # --- tasks --------------------------------------------------------------------------------------------
+    # --- the channel ----------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    def _receive(self) -> None:
+        if self._receiving:
+            return  # by a detour from below; the loop goes on until there is nothing left
+        self._receiving = True
         try:
-            while self._session.ended is None and (data := await self._channel.read()):
-                self._session.receive_data(data, self._clock.monotonic())
-                self.pump()
-        except P2PChatError as error:
-            self._channel_failed(str(error))
-        except Exception:
-            logger.exception("reading a connection failed")
-            self._channel_failed("The connection failed because of an error in this program.")
-        else:
-            self._session.receive_eof("The remote side closed the connection.")
-            self.pump()
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                data = self._session.take_output(_WRITE_CHUNK)
-                self.pump()
+            while (
+                self._session.ended is None and (data := self._channel.read_nowait(_READ_CHUNK)) is not None
+            ):
                 if data:
-                    await self._channel.write(data)
-                elif self._lost is not None:
-                    return
+                    self._session.receive_data(data, self._clock.monotonic())
                 else:
-                    self._output.clear()
-                    await self._output.wait()
+                    self._session.receive_eof("The remote side closed the connection.")
+                self.pump()
         except P2PChatError as error:
-            # Who closes right after the last message must not lose it because we could not acknowledge it.
-            if self._lost is None and self._reader is not None:
-                await asyncio.wait([self._reader], timeout=CLOSE_TIMEOUT)
             self._channel_failed(str(error))
         except Exception:
-            logger.exception("writing to a connection failed")
-            self._channel_failed("The connection failed because of an error in this program.")
+            self._fault()
+        finally:
+            self._receiving = False
+        self._arm()
+
+    def _drained(self) -> None:
+        self._full = False
+        self._send_soon()
+
+    def _send_soon(self) -> None:
+        if self._sending is None and self._started and not (self._full or self._mute):
+            self._sending = asyncio.get_running_loop().call_soon(self._send)
+
+    def _send(self) -> None:
+        self._sending = None
+        try:
+            for _ in range(_BURST):
+                if not self._session.has_output:
+                    break
+                if not self._channel.can_send():
+                    self._full = True
+                    break
+                self._channel.send(self._session.take_output(_WRITE_CHUNK))
+        except P2PChatError as error:
+            self._mute = True
+            # Who closes right after the last message must not lose it because we could not acknowledge it.
+            self._sending = asyncio.get_running_loop().call_later(
+                CLOSE_TIMEOUT, self._channel_failed, str(error)
+            )
+        except Exception:
+            self._fault()
+        if self._mute or not self._session.has_output:
+            self._sent.set()
+        self.pump()
+
+    def _fault(self) -> None:
+        logger.exception("carrying a connection failed")
+        self._channel_failed("The connection failed because of an error in this program.")
 
     def _channel_failed(self, reason: str) -> None:
         self._session.receive_eof(reason)
         self.pump()
         self._channel.abort()
 
+    def _arm(self) -> None:
+        deadline = self._session.deadline()
+        if deadline is not None and self._started and self._lost is None:
+            self._timer.arm(deadline)
+
     def _on_timer(self) -> None:
         self._session.handle_timer(self._clock.monotonic())
         self.pump()
+        self._arm()
 
     # --- events -------------------------------------------------------------------------------------------
 
-    def _dispatch(self, event: Event) -> None:
+    def _apply(self, event: Event) -> None:
         match event:
             case StreamReadable(stream_id):
-                self._streams[stream_id].wake_reader()
+                self._to_tell.append(self._streams[stream_id].notify_readable)
             case StreamWritable(stream_id):
-                self._streams[stream_id].wake_writer()
+                self._to_tell.append(self._streams[stream_id].room_made)
             case StreamOpened(stream_id):
                 stream = YamuxStream(self, self._session, stream_id)
                 self._streams[stream_id] = self._unaccepted[stream_id] = stream
                 self._acceptable.set()
             case StreamEnded(stream_id):
-                self._streams.pop(stream_id).mark_ended()
+                stream = self._streams.pop(stream_id)
+                stream.mark_ended()
+                self._to_tell.append(stream.notify)
             case StreamReset(stream_id, reason):
                 self._unaccepted.pop(stream_id, None)
-                self._streams.pop(stream_id).mark_reset(reason)
+                stream = self._streams.pop(stream_id)
+                stream.mark_reset(reason)
+                self._to_tell.append(stream.notify)
             case OpenAllowed():
                 self._open_allowed.set()
             case SessionEnded(reason) if self._lost is None:
@@ -300,25 +357,24 @@ class YamuxMuxer(Muxer):
             return
         self._lost = reason
         self._timer.cancel()
-        for stream in self._streams.values():
-            stream.wake()
-        for event in (self._acceptable, self._open_allowed, self._output):
-            event.set()
+        self._to_tell.extend(stream.notify for stream in self._streams.values())
+        self._acceptable.set()
+        self._open_allowed.set()
         self._tasks.spawn(self._shut_down(orderly), "shut down")
 
     async def _shut_down(self, orderly: bool) -> None:
-        tasks = [task for task in (self._reader, self._writer) if task is not None]
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                if orderly and self._writer is not None:
-                    await asyncio.wait([self._writer])
+                if orderly and self._started and not self._mute:
+                    self._sent.clear()
+                    self._send_soon()
+                    await self._sent.wait()
                 await self._channel.close()
         except TimeoutError:
             logger.debug("the connection could not be closed in order within %g s", CLOSE_TIMEOUT)
         finally:
             self._channel.abort()
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
+            if self._sending is not None:
+                self._sending.cancel()
+            self._started = False
             self._finished.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from p2pchat_core.errors import ConnectionLostError, StreamClosedError, StreamResetError
@@ -28,63 +27,62 @@ class YamuxStream(Stream):
         self._session = session
         self._stream_id = stream_id
         self._pushed_back = b""
+        self._unsent = memoryview(b"")
         self._closed = self._write_closed = self._ended = False
         self._reset: str | None = None
-        self._readable = asyncio.Event()
-        self._writable = asyncio.Event()
 
     @property
     def stream_id(self) -> int:
         """Its number on the wire."""
         return self._stream_id
 
-    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        """Return what came; see `ByteStream.read`. Reading gives the remote side room to send more."""
-        while True:
-            if self._closed:
-                raise StreamClosedError("The stream was closed on this side.")
-            if self._reset is not None:
-                raise StreamResetError(self._reset)
-            if self._pushed_back:
-                data, self._pushed_back = self._pushed_back[:max_bytes], self._pushed_back[max_bytes:]
-                return data
-            if self._ended:
-                return b""
-            if (given := self._muxer.read(self, max_bytes)) is not None:
-                return given
-            if self._muxer.lost is not None:
-                raise ConnectionLostError(self._muxer.lost)
-            self._readable.clear()
-            await self._readable.wait()
+    @property
+    def buffered(self) -> int:
+        """See `ByteStream.buffered`; less what the session holds, which counts that for all streams together."""
+        return len(self._pushed_back) + len(self._unsent)
+
+    def read_nowait(self, max_bytes: int = READ_CHUNK) -> bytes | None:
+        """See `ByteStream.read_nowait`. Reading gives the remote side room to send more."""
+        if self._closed:
+            raise StreamClosedError("The stream was closed on this side.")
+        if self._reset is not None:
+            raise StreamResetError(self._reset)
+        if self._pushed_back:
+            data, self._pushed_back = self._pushed_back[:max_bytes], self._pushed_back[max_bytes:]
+            return data
+        if self._ended:
+            return b""
+        given = self._muxer.read(self, max_bytes)
+        if given is None and self._muxer.lost is not None:
+            raise ConnectionLostError(self._muxer.lost)
+        return given
 
     def unread(self, data: bytes) -> None:
         """Push bytes back; the next `read` returns them first."""
         self._pushed_back = data + self._pushed_back
 
-    async def write(self, data: bytes) -> None:
-        """Queue `data`, waiting for the remote side's window and for room; see `ByteStream.write`."""
-        view = memoryview(bytes(data))
-        while True:
-            if self._write_closed:
-                raise StreamClosedError("The stream was already closed for writing.")
-            self._check_alive()
-            if view:
-                view = view[self._session.send_data(self._stream_id, view) :]
-                self._muxer.pump()
-            if not view:
-                return
-            self._writable.clear()
-            await self._writable.wait()
+    def can_send(self) -> bool:
+        """See `ByteStream.can_send`: whether the window took all that was sent so far."""
+        if self._write_closed:
+            raise StreamClosedError("The stream was already closed for writing.")
+        self._check_alive()
+        return not self._unsent
+
+    def send(self, data: bytes | memoryview) -> None:
+        """See `ByteStream.send`. What the remote side's window does not take yet is kept here."""
+        self.can_send()
+        self._offer(memoryview(data))
+        self._muxer.pump()
 
     async def close_write(self) -> None:
         """End our direction after everything written; see `Stream.close_write`."""
         if self._write_closed:
             return
-        self._check_alive()
+        await self.wait_until_writable()
         self._write_closed = True
         self._session.end_write(self._stream_id)
         self._muxer.pump()
-        self.wake()
+        self.notify()
 
     async def close(self) -> None:
         """End our direction and drop what still comes. The remote side is reset if it never ends its own."""
@@ -92,39 +90,35 @@ class YamuxStream(Stream):
             return
         self._closed = self._write_closed = True
         self._muxer.close_stream(self)
-        self.wake()
+        self.notify()
 
     def abort(self) -> None:
         """Reset the stream, dropping what is queued in both directions."""
         if self._reset is None and not self._ended:
             self._reset = "The stream was given up on this side."
             self._muxer.reset_stream(self)
-            self.wake()
+            self.notify()
 
     # --- for the muxer ------------------------------------------------------------------------------------
 
-    def wake(self) -> None:
-        """Let the reader and the writer look again."""
-        self._readable.set()
-        self._writable.set()
-
-    def wake_reader(self) -> None:
-        """Something came."""
-        self._readable.set()
-
-    def wake_writer(self) -> None:
-        """There is room."""
-        self._writable.set()
+    def room_made(self) -> None:
+        """The session takes more."""
+        if self._reset is None and not self._write_closed and self._muxer.lost is None:
+            self._offer(self._unsent)
+            self._muxer.pump()
+        if not self._unsent:
+            self.notify_writable()
 
     def mark_ended(self) -> None:
-        """Both sides ended it and all was read: from now on `read` returns ``b""``."""
+        """Both sides ended it and all was read: from now on `read` returns ``b""``. (Unless our user gave it up.)"""
         self._ended = True
-        self.wake()
 
     def mark_reset(self, reason: str) -> None:
         """It was reset, not by our user."""
         self._reset = reason
-        self.wake()
+
+    def _offer(self, data: memoryview) -> None:
+        self._unsent = data[self._session.send_data(self._stream_id, data) :]
 
     def _check_alive(self) -> None:
         if self._reset is not None:

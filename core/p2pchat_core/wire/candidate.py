@@ -13,10 +13,9 @@ from typing import Final
 from p2pchat_core.errors import RemoteProtocolError
 from p2pchat_core.limits import ICE_MIN_PORT
 from p2pchat_core.wire.ice_candidate import BadCandidateError, normalise_candidate
+from p2pchat_core.wire.ip import IPAddress, embedded_ipv4, parse_ip
 
 __all__ = ["CandidatePolicy", "RemoteCandidate", "format_candidate", "is_private", "parse_candidate"]
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PRIVATE: Final = tuple(
     ipaddress.ip_network(text)
@@ -55,7 +54,7 @@ def parse_candidate(text: str) -> RemoteCandidate:
     foundation, _, _, priority, host, port, _, kind = line.removeprefix("candidate:").split(" ")[:8]
     # A peer-reflexive address is one that we see, never one that is told; libraries treat it as server-reflexive.
     kind = "srflx" if kind == "prflx" else kind
-    address = _address(host)
+    address = parse_ip(host)
     return RemoteCandidate(
         foundation, int(priority), host if address is None else str(address), int(port), kind
     )
@@ -78,7 +77,7 @@ def format_candidate(
 
 def is_private(host: str) -> bool:
     """Whether `host` is an address of a private network or a carrier's, so that it says nothing outside of it."""
-    address = _address(host)
+    address = parse_ip(host)
     return address is not None and any(address in network for network in _PRIVATE)
 
 
@@ -98,9 +97,13 @@ class CandidatePolicy:
         """Return why nothing is sent to `host` and `port`, or ``None`` if they may be used."""
         if not ICE_MIN_PORT <= port <= 65535:
             return "a port of a well-known service"
-        address = _address(host)
+        address = parse_ip(host)
         if address is None:
             return "not an IP address"
+        inside = embedded_ipv4(address)
+        return self._refusal(address) or (None if inside is None else self._refusal(inside))
+
+    def _refusal(self, address: IPAddress) -> str | None:
         if address.is_multicast or address.is_unspecified or address == _BROADCAST:
             return "not the address of one machine"
         if address.is_link_local:
@@ -112,14 +115,3 @@ class CandidatePolicy:
         if not self.private and any(address in network for network in _PRIVATE):
             return "a private address, and this machine is in no private network"
         return None
-
-
-def _address(host: str) -> IPAddress | None:
-    """Return the address; IPv4 in IPv6 clothes (``::ffff:127.0.0.1``) undressed, so that it cannot slip through."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        return address.ipv4_mapped or address
-    return address

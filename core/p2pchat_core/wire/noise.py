@@ -225,8 +225,13 @@ class NoiseSession:
         self._failed = False
 
     @property
+    def buffered(self) -> int:
+        """Bytes of a frame that the peer has begun and not ended."""
+        return len(self._buffer)
+
+    @property
     def mid_frame(self) -> bool:
-        """Whether the peer has begun a frame and not ended it: were this the end, something would be missing."""
+        """Whether there is such a frame: were this the end, something would be missing."""
         return bool(self._buffer)
 
     def encrypt(self, plaintext: bytes | memoryview) -> bytes:
@@ -250,13 +255,19 @@ class NoiseSession:
         """
         if self._failed:
             raise RemoteProtocolError("This session has failed before.")
-        self._buffer += data
+        # Whole frames, the usual case, need not be copied first.
+        held = bool(self._buffer)
+        if held:
+            self._buffer += data
         try:
-            consumed = self._decrypt_frames()
+            consumed = self._decrypt_frames(self._buffer if held else data)
         except RemoteProtocolError:
             self._failed = True
             raise
-        del self._buffer[:consumed]
+        if held:
+            del self._buffer[:consumed]
+        elif consumed < len(data):
+            self._buffer += memoryview(data)[consumed:]
 
     def take_plaintext(self) -> bytes:
         """Return what has been decrypted since the last call."""
@@ -264,9 +275,9 @@ class NoiseSession:
         self._plaintext.clear()
         return plaintext
 
-    def _decrypt_frames(self) -> int:
-        start, available = 0, len(self._buffer)
-        with memoryview(self._buffer) as view:
+    def _decrypt_frames(self, data: bytes | bytearray) -> int:
+        start, available = 0, len(data)
+        with memoryview(data) as view:
             while available - start >= _LENGTH:
                 length = int.from_bytes(view[start : start + _LENGTH], "big")
                 if length < _TAG:

@@ -231,6 +231,11 @@ class ReservationKeeper:
         if self.state is not ReservationState.RESERVED:
             self._due = min(self._due, now)
 
+    def renew_now(self, now: float) -> None:
+        """Make the reservation anew, over another connection than before."""
+        if self.state is ReservationState.RESERVED:
+            self._due = min(self._due, now)
+
     def _retry_after_loss(self, now: float, reason: str) -> None:
         delay = _back_off(RELAY_RETRY_MIN, RELAY_RETRY_MAX, self._losses)
         self._losses += 1

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import enum
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from p2pchat_core.wire.candidate import is_private
+from p2pchat_core.wire.ip import embedded_ipv4, parse_ip
 
 if TYPE_CHECKING:
     from p2pchat_core.multiformats.multiaddr import Multiaddr
 
 __all__ = ["Scope", "scope_of"]
 
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _HERE: Final = ("localhost",)
 _LOCAL: Final = ("local", "home", "lan", "internal", "intranet", "corp", "arpa")
 
@@ -40,9 +39,10 @@ def scope_of(address: Multiaddr) -> Scope:
     host = next((value for kind in ("ip4", "ip6") if (value := address.value(kind)) is not None), None)
     if host is None:
         return Scope.NOWHERE
-    ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(host)
-    if isinstance(ip, ipaddress.IPv6Address):
-        ip = _inside(ip)
+    ip = parse_ip(host)
+    if ip is None:
+        return Scope.NOWHERE
+    ip = embedded_ipv4(ip) or ip
     if ip.is_multicast or ip.is_unspecified or (ip.version == 4 and int(ip) >> 24 in (0, 255)):
         return Scope.NOWHERE
     if ip.is_loopback:
@@ -50,13 +50,6 @@ def scope_of(address: Multiaddr) -> Scope:
     if ip.is_link_local or address.has("ip6zone"):
         return Scope.LINK
     return Scope.NETWORK if is_private(str(ip)) else Scope.WORLD
-
-
-def _inside(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the IPv4 address that packets to `ip` end up at, if it is a form of one."""
-    if ip in _NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else ip)
 
 
 def _scope_of_name(name: str) -> Scope:

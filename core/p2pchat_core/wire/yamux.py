@@ -99,7 +99,9 @@ class YamuxSession:
 
     def take_events(self) -> list[Event]:
         """Return what happened since the last call."""
-        events, self._core.events = self._core.events, []
+        events = self._core.events
+        if events:
+            self._core.events = []
         return events
 
     def take_output(self, max_bytes: int) -> bytes:

@@ -54,7 +54,7 @@ class StreamReset:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """Both sides have ended the stream and everything was read; its id is no longer known."""
+    """Both sides have ended the stream and everything was read, or we have reset it; its id is no longer known."""
 
     stream_id: int
 
@@ -129,7 +129,7 @@ class SessionCore:
             self._remove(stream)
 
     def reset(self, stream: Substream, reason: str | None) -> None:
-        """Reset a stream from our side; `reason` is told to the shell, unless it asked for the reset."""
+        """Reset a stream from our side; `reason` is for whoever uses it, ``None`` if nobody does any more."""
         self.unread -= stream.drop_unread()
         if not stream.change(Change.RESET):
             # Ended on both sides: there is nobody to tell.
@@ -144,8 +144,9 @@ class SessionCore:
             self._drop_reset(stream, "The remote side reset the stream.")
 
     def _drop_reset(self, stream: Substream, reason: str | None) -> None:
-        if reason is not None:
-            self.events.append(StreamReset(stream.stream_id, reason))
+        self.events.append(
+            StreamEnded(stream.stream_id) if reason is None else StreamReset(stream.stream_id, reason)
+        )
         self._remove(stream)
 
     def _remove(self, stream: Substream) -> None:

@@ -180,7 +180,8 @@ class Substream:
 
     def read(self, max_bytes: int) -> bytes:
         """Take up to `max_bytes` of what came."""
-        data = bytes(self._unread[:max_bytes])
+        with memoryview(self._unread) as view:
+            data = bytes(view[:max_bytes])
         # Deleting from the front of a bytearray moves a pointer, not the bytes.
         del self._unread[:max_bytes]
         return data

@@ -210,7 +210,7 @@ async def test_a_cancelled_attempt_leaves_nothing() -> None:
         attempt.cancel()
         with pytest.raises(asyncio.CancelledError):
             await attempt
-    assert far._reset
+    assert far._aborted
 
 
 async def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +220,7 @@ async def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(SignalingError, match="did not send its answer") as caught:
             await dial_direct(near, LOOPBACK)
     assert caught.value.stage == "answer"
-    assert far._reset
+    assert far._aborted
 
 
 @pytest.mark.parametrize("role", [dial_direct, accept_direct])

@@ -47,7 +47,7 @@ class DataChannelStream(Stream):
         self._machine = RtcStream()
         self._queue = ByteQueue()
         self._pushed_back = ByteQueue()
-        self._changed = asyncio.Event()
+        self._unsent = ByteQueue()
         self._closed = False
         self._closing_channel = False
         self._gone = False
@@ -70,52 +70,46 @@ class DataChannelStream(Stream):
         """Bytes received and not yet read."""
         return len(self._queue)
 
-    async def read(self, max_bytes: int = READ_CHUNK) -> bytes:
-        """See `ByteStream.read`."""
-        while True:
-            if self._closed:
-                raise StreamClosedError("The stream was closed on this side.")
-            if self._machine.is_reset:
-                raise StreamResetError("The stream was reset.")
-            if len(self._pushed_back):
-                return self._pushed_back.take(max_bytes)
-            if len(self._queue):
-                data = self._queue.take(max_bytes)
-                self.reads += 1
-                self._channel.consumed(len(data))
-                return data
-            if self._machine.read_state is not ReadState.OPEN:
-                return b""
-            if self._lost is not None:
-                raise ConnectionLostError(self._lost)
-            await self._wait()
+    def read_nowait(self, max_bytes: int = READ_CHUNK) -> bytes | None:
+        """See `ByteStream.read_nowait`."""
+        if self._closed:
+            raise StreamClosedError("The stream was closed on this side.")
+        if self._machine.is_reset:
+            raise StreamResetError("The stream was reset.")
+        if len(self._pushed_back):
+            return self._pushed_back.take(max_bytes)
+        if len(self._queue):
+            data = self._queue.take(max_bytes)
+            self.reads += 1
+            self._channel.consumed(len(data))
+            return data
+        if self._machine.read_state is not ReadState.OPEN:
+            return b""
+        if self._lost is not None:
+            raise ConnectionLostError(self._lost)
+        return None
 
     def unread(self, data: bytes) -> None:
         """See `ByteStream.unread`."""
         self._pushed_back.push_front(data)
 
-    async def write(self, data: bytes) -> None:
-        """See `ByteStream.write`. Waits while much is queued, and before the peer is ready for more."""
-        for start in range(0, len(data), RTC_MAX_PAYLOAD):
-            piece = data[start : start + RTC_MAX_PAYLOAD]
-            while True:
-                self._check_writable()
-                if self._channel.buffered < RTC_BUFFERED_HIGH and self._early_room(len(piece)):
-                    break
-                await self._wait()
-            self._early_messages += 1
-            self._early_bytes += len(piece) + _FRAMING
-            self._machine.send_data(piece)
-            self._flush()
-        if not data:
-            self._check_writable()
+    def can_send(self) -> bool:
+        """See `ByteStream.can_send`. No while much is queued, and before the peer is ready for more."""
+        self._check_writable()
+        return not len(self._unsent)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """See `ByteStream.send`."""
+        self._check_writable()
+        self._unsent.append(bytes(data))
+        self._send_more()
 
     async def close_write(self) -> None:
         """See `Stream.close_write`."""
         if self._closed or self._machine.write_state in (WriteState.FIN_SENT, WriteState.CLOSED):
             return
         if self._machine.write_state is not WriteState.STOPPED:
-            self._check_writable()
+            await self.wait_until_writable()
         self._machine.close_write()
         self._flush()
 
@@ -129,7 +123,7 @@ class DataChannelStream(Stream):
             self._machine.close_read()
         self._drop_unread()
         self._flush()
-        self._changed.set()
+        self.notify()
         if not self._gone:
             self._linger = asyncio.get_running_loop().call_later(RTC_FIN_ACK_TIMEOUT, self._close_channel)
 
@@ -143,7 +137,7 @@ class DataChannelStream(Stream):
         self._drop_unread()
         self._flush()
         self._close_channel()
-        self._changed.set()
+        self.notify()
 
     # --- what the channel tells ---------------------------------------------------------------------------------
 
@@ -168,11 +162,12 @@ class DataChannelStream(Stream):
         self._flush()
         if len(self._queue) > STREAM_READ_BUFFER:
             self.abort()
-        self._changed.set()
+        self.notify()
 
     def channel_drained(self) -> None:
         """Writers may go on."""
-        self._changed.set()
+        self._send_more()
+        self.notify()
 
     def channel_closed(self) -> None:
         """Both sides have closed the channel, or the connection is lost."""
@@ -182,18 +177,19 @@ class DataChannelStream(Stream):
         if self._linger is not None:
             self._linger.cancel()
         self._muxer.forget(self)
-        self._changed.set()
+        self.notify()
 
     # --- what the muxer tells -----------------------------------------------------------------------------------
 
     def connection_lost(self, reason: str) -> None:
         """The association has ended. Data that has arrived can still be read."""
         self._lost = reason
-        self._changed.set()
+        self.notify()
 
     def peer_ready(self) -> None:
         """The peer has said something, so its multiplexer is up."""
-        self._changed.set()
+        self._send_more()
+        self.notify()
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -201,6 +197,18 @@ class DataChannelStream(Stream):
     def _held(self) -> int:
         """What this stream takes of the receive window, which all streams share."""
         return len(self._queue) + self._machine.buffered
+
+    def _send_more(self) -> None:
+        if self._closed or self._lost is not None or self._machine.write_state is not WriteState.OPEN:
+            self._unsent.clear()
+        while len(self._unsent) and self._channel.buffered < RTC_BUFFERED_HIGH:
+            size = min(len(self._unsent), RTC_MAX_PAYLOAD)
+            if not self._early_room(size):
+                break
+            self._early_messages += 1
+            self._early_bytes += size + _FRAMING
+            self._machine.send_data(self._unsent.take(size))
+            self._flush()
 
     def _drop_unread(self) -> None:
         """Give back to the window what nobody will read any more."""
@@ -235,7 +243,3 @@ class DataChannelStream(Stream):
             raise StreamResetError("The peer stopped reading.")
         if self._machine.write_state is WriteState.RESET:
             raise StreamResetError("The stream was reset.")
-
-    async def _wait(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()

@@ -1,0 +1,1 @@
+"""Proofs from outside: suites, vectors and advisories of others."""
