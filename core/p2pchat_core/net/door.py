@@ -76,6 +76,7 @@ class WebSocketServer:
     Attributes:
         visitors: everybody who is there, in whatever state.
         waiting: those of them that are no WebSockets yet, oldest first.
+        closed: nobody is let in any more; set it before closing `server`, which may have accepted somebody just now.
     """
 
     def __init__(self, keeper: Gatekeeper) -> None:
@@ -84,12 +85,13 @@ class WebSocketServer:
         self.waiting: dict[Visitor, None] = {}
         self.handshakes = TaskOwner("TLS handshakes")
         self.keeper = keeper
+        self.closed = False
         self.server: Server
 
     def enter(self, transport: asyncio.Transport, now: float) -> Visitor | None:
         """Let somebody in, or cut the connection."""
         peer, forwarding = transport.get_extra_info("peername"), self.keeper.forwarding
-        if not peer:
+        if not peer or self.closed:
             transport.abort()
             return None
         counted_as = None if forwarding is not None and forwarding.expects(peer[0]) else peer[0]

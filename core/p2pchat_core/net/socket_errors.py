@@ -9,7 +9,9 @@ import socket
 import ssl
 from typing import Any, Final
 
-__all__ = ["FAMILY", "dial_failure", "happy_eyeballs", "listen_failure"]
+from p2pchat_core.wire.ip import parse_ip
+
+__all__ = ["FAMILY", "dial_failure", "happy_eyeballs", "listen_failure", "settle_accepted"]
 
 FAMILY: Final = {
     "ip4": socket.AF_INET,
@@ -23,13 +25,25 @@ FAMILY: Final = {
 _UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENETDOWN})
 
 
-def happy_eyeballs() -> dict[str, Any]:
+def happy_eyeballs(host: str) -> dict[str, Any]:
     """Return the option that tries a name's next address before the first has failed (RFC 8305), if there is one.
 
-    The loops of asyncio have it, uvloop does not.
+    The loops of asyncio have it, uvloop does not. An IP address has no next one, and asyncio forgets to close the
+    socket of such a race when it is cancelled at the wrong moment.
     """
     loop = asyncio.get_running_loop()
-    return {"happy_eyeballs_delay": 0.25} if isinstance(loop, asyncio.BaseEventLoop) else {}
+    if parse_ip(host) is not None or not isinstance(loop, asyncio.BaseEventLoop):
+        return {}
+    return {"happy_eyeballs_delay": 0.25}
+
+
+async def settle_accepted() -> None:
+    """Let what a listener had accepted when it was closed come in, so that it can be closed like the others.
+
+    asyncio takes one turn of the loop to make the transport and another to tell the protocol of it.
+    """
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def dial_failure(host: str, port: int, error: OSError, timeout: float) -> str:

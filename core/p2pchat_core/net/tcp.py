@@ -15,7 +15,13 @@ from p2pchat_core.errors import (
     DialError,
     P2PChatError,
 )
-from p2pchat_core.net.socket_errors import FAMILY, dial_failure, happy_eyeballs, listen_failure
+from p2pchat_core.net.socket_errors import (
+    FAMILY,
+    dial_failure,
+    happy_eyeballs,
+    listen_failure,
+    settle_accepted,
+)
 from p2pchat_core.net.socket_stream import Socket, SocketStream
 from p2pchat_core.net.tasks import TaskOwner
 from p2pchat_core.wire.tcp_address import tcp_address, tcp_target
@@ -112,7 +118,7 @@ async def dial_tcp(address: Multiaddr) -> TcpStream:
     try:
         async with asyncio.timeout(limits.TCP_OPEN_TIMEOUT):
             transport, protocol = await loop.create_connection(
-                _Protocol, target.host, target.port, family=family, **happy_eyeballs()
+                _Protocol, target.host, target.port, family=family, **happy_eyeballs(target.host)
             )
     except OSError as error:
         raise DialError(dial_failure(target.host, target.port, error, limits.TCP_OPEN_TIMEOUT)) from error
@@ -186,6 +192,7 @@ class TcpListener:
     async def close(self) -> None:
         """Stop listening, end every `on_connection`, and close what is left within `limits.TCP_CLOSE_TIMEOUT`."""
         self._server.close()
+        await settle_accepted()
         left = tuple(self._streams)
         await self._tasks.close()
         await asyncio.gather(*(stream.close() for stream in left))

@@ -21,7 +21,7 @@ from p2pchat_core.errors import (
     P2PChatError,
 )
 from p2pchat_core.net.door import Gatekeeper
-from p2pchat_core.net.socket_errors import FAMILY, dial_failure, listen_failure
+from p2pchat_core.net.socket_errors import FAMILY, dial_failure, listen_failure, settle_accepted
 from p2pchat_core.net.socket_stream import SocketStream
 from p2pchat_core.wire.ws_address import websocket_address, websocket_target
 
@@ -173,9 +173,11 @@ class WebSocketListener:
 
     async def close(self) -> None:
         """Stop listening, close what is left, end every `on_connection`; within `limits.WS_CLOSE_TIMEOUT`."""
+        self._door.closed = True
         server = self._door.server
         server.close()
         await self._door.handshakes.close()
+        await settle_accepted()
         try:
             async with asyncio.timeout(limits.WS_CLOSE_TIMEOUT):
                 await server.wait_closed()

@@ -243,7 +243,7 @@ async def connect_websocket(
             user_agent_header="p2pchat",
             create_connection=_Client,
             logger=QUIET,
-            **happy_eyeballs(),
+            **happy_eyeballs(host),
             **options,
         )
     except OSError:
