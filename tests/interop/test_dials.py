@@ -53,7 +53,8 @@ async def our_address(we: Program, relay: Relay) -> str:
 
 async def hang_up(we: Program, js: Program) -> None:
     await we.call("disconnect", peer=js.peer)
-    async with asyncio.timeout(10):
+    # Now and then js misses the good-bye and learns of it by its heartbeat, within 15 seconds.
+    async with asyncio.timeout(20):
         while [c for c in (await js.call("connections"))["connections"] if c["peer"] == we.peer]:
             await asyncio.sleep(0.02)
     we.events.clear()
